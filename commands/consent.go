@@ -18,6 +18,7 @@ type RecordConsent struct {
 	Consented     bool                    `json:"consented"`
 	Channel       domain.Channel          `json:"channel,omitempty"`
 	GivenAt       time.Time               `json:"given_at,omitzero"`
+	ValidUntil    time.Time               `json:"valid_until,omitzero"` // of a grant; zero: no end was agreed
 	NoticeVersion int                     `json:"notice_version,omitempty"`
 	Evidence      *domain.Evidence        `json:"evidence,omitempty"`
 	GivenBy       *domain.CompetentPerson `json:"given_by,omitempty"`
@@ -27,17 +28,18 @@ type RecordConsent struct {
 // not_found, unknown_purpose, purpose_not_consent_based, wording_mismatch,
 // notice_changed, already_granted, in_force, evidence_required,
 // competent_person_required, given_at_in_future, account_inactive, subject_erased.
-func (h *Handler) RecordConsent(ctx context.Context, call Call, c RecordConsent) (Answer[domain.Consent], error) {
+func (h *Handler) RecordConsent(ctx context.Context, call Call, c RecordConsent) (Answer[domain.Decided], error) {
 	subject, err := call.Subject(c.Subject)
 	if err != nil {
-		return Answer[domain.Consent]{}, err
+		return Answer[domain.Decided]{}, err
 	}
 
 	wish := domain.RecordConsent{
 		ID: domain.ConsentID{UUID: h.newID()}, Purpose: domain.CanonicalPurposeCode(c.Purpose),
 		Description: c.Description, Language: c.Language,
 		Consented: c.Consented, Channel: c.Channel, GivenAt: c.GivenAt.UTC().Truncate(time.Microsecond),
-		NoticeVersion: c.NoticeVersion, Evidence: c.Evidence, GivenBy: c.GivenBy, ByStaff: subject != call.User,
+		ValidUntil: c.ValidUntil, NoticeVersion: c.NoticeVersion,
+		Evidence: c.Evidence, GivenBy: c.GivenBy, ByStaff: subject != call.User,
 	}
 	var history []domain.Recorded
 
@@ -62,7 +64,7 @@ func (h *Handler) RecordConsent(ctx context.Context, call Call, c RecordConsent)
 		}, nil
 	})
 	if err != nil {
-		return Answer[domain.Consent]{}, err
+		return Answer[domain.Decided]{}, err
 	}
 	return h.consentAnswer(ctx, history, done)
 }
@@ -82,10 +84,10 @@ type WithdrawConsent struct {
 // of another person. Errors: validation_failed, not_found, not_granted,
 // given_at_in_future, evidence_required; for another person's platform_registration also
 // forbidden, last_admin.
-func (h *Handler) WithdrawConsent(ctx context.Context, call Call, c WithdrawConsent) (Answer[domain.Consent], error) {
+func (h *Handler) WithdrawConsent(ctx context.Context, call Call, c WithdrawConsent) (Answer[domain.Decided], error) {
 	subject, err := h.subjectOf(ctx, call, c.Consent)
 	if err != nil {
-		return Answer[domain.Consent]{}, err
+		return Answer[domain.Decided]{}, err
 	}
 
 	wish := domain.WithdrawConsent{
@@ -118,12 +120,13 @@ func (h *Handler) WithdrawConsent(ctx context.Context, call Call, c WithdrawCons
 		return a, err
 	})
 	if err != nil {
-		return Answer[domain.Consent]{}, err
+		return Answer[domain.Decided]{}, err
 	}
 
 	if len(done.Events) == 0 {
 		consent, _ := domain.ConsentIn(history, c.Consent)
-		return Answer[domain.Consent]{Value: consent, Position: consent.Position, Stood: true}, nil
+		decided, err := h.decided(ctx, consent, h.now())
+		return Answer[domain.Decided]{Value: decided, Position: consent.Position, Stood: true}, err
 	}
 	return h.consentAnswer(ctx, history, done)
 }
@@ -167,6 +170,11 @@ func (h *Handler) decideConsent(
 		if err != nil {
 			return nil, nil, err
 		}
+		if purpose.Exists() && purpose.Tenant == tenant && !tenant.IsPlatform() {
+			if wish.Hidden, _, err = h.loadPurpose(ctx, domain.PlatformTenant(), wish.Purpose); err != nil {
+				return nil, nil, err
+			}
+		}
 
 		events, err := wish.Decide(history, purpose, h.now())
 		if err == nil || !cached {
@@ -182,10 +190,10 @@ func (h *Handler) decideConsent(
 // decided on; for a repeat it is loaded here.
 func (h *Handler) consentAnswer(
 	ctx context.Context, history []domain.Recorded, done domain.Appended,
-) (Answer[domain.Consent], error) {
+) (Answer[domain.Decided], error) {
 	i := slices.IndexFunc(done.Events, func(e domain.Recorded) bool { return e.Stream.Type == domain.ConsentStream })
 	if i < 0 {
-		return Answer[domain.Consent]{}, keyReused()
+		return Answer[domain.Decided]{}, keyReused()
 	}
 	event := done.Events[i]
 
@@ -193,7 +201,7 @@ func (h *Handler) consentAnswer(
 		tail := domain.TailOf(event.Subject, domain.ConsentID{UUID: event.Record})
 		known, _, err := h.Store.LoadTail(ctx, event.Tenant, tail)
 		if err != nil {
-			return Answer[domain.Consent]{}, err
+			return Answer[domain.Decided]{}, err
 		}
 		history = until(known, done.Position())
 	} else {
@@ -201,7 +209,27 @@ func (h *Handler) consentAnswer(
 	}
 
 	consent, _ := domain.ConsentIn(history, domain.ConsentID{UUID: event.Record})
-	return Answer[domain.Consent]{Value: consent, Position: done.Position()}, nil
+	decided, err := h.decided(ctx, consent, event.RecordedAt)
+	return Answer[domain.Decided]{Value: decided, Position: done.Position()}, err
+}
+
+// decided returns what has become of a consent by an instant, as known then: the answer
+// of a command that is sent again is that of the first time.
+func (h *Handler) decided(ctx context.Context, c domain.Consent, at time.Time) (domain.Decided, error) {
+	clocks := domain.Clocks{KnownAt: at, Now: at}
+	if c.Purpose == domain.PlatformRegistrationCode {
+		return domain.RulesOf(nil, nil, clocks).Of(c), nil
+	}
+
+	own, _, err := h.loadPurpose(ctx, c.Tenant, c.Purpose)
+	if err != nil {
+		return domain.Decided{}, err
+	}
+	shared, _, err := h.loadPurpose(ctx, domain.PlatformTenant(), c.Purpose)
+	if c.Tenant.IsPlatform() {
+		shared = domain.Purpose{}
+	}
+	return domain.TermsOf(own, shared, clocks).Of(c), err
 }
 
 // subjectOf finds the person whose consent this is, without a read table. A caller who

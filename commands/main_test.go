@@ -27,7 +27,7 @@ type world struct {
 	cpt   domain.TenantID
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	db := pgtest.New(t)
 	w := &world{db: db, clock: &clock{at: time.Now()}}
@@ -45,7 +45,7 @@ func newWorld(t *testing.T) *world {
 }
 
 // handler returns the handler and store of one more process on the same database.
-func handler(t *testing.T, db *pgtest.DB, c *clock) (*commands.Handler, *eventstore.Store) {
+func handler(t testing.TB, db *pgtest.DB, c *clock) (*commands.Handler, *eventstore.Store) {
 	t.Helper()
 	store, err := eventstore.Open(t.Context(), db.Pool(t, pgtest.Query),
 		[]byte("a master key of at least thirty-two characters"),
@@ -91,7 +91,7 @@ func childProgramme() domain.DefinePurpose {
 	return p
 }
 
-func (w *world) municipality(t *testing.T, code, name string) domain.TenantID {
+func (w *world) municipality(t testing.TB, code, name string) domain.TenantID {
 	t.Helper()
 	m, err := w.RegisterMunicipality(t.Context(), commands.System(domain.PlatformTenant()), domain.RegisterMunicipality{
 		Code: code, Name: name, Province: "Western Cape",
@@ -113,7 +113,7 @@ func registration(municipality, email string) commands.Register {
 }
 
 // citizen registers and signs in.
-func (w *world) citizen(t *testing.T, municipality, email string) commands.Call {
+func (w *world) citizen(t testing.TB, municipality, email string) commands.Call {
 	t.Helper()
 	_, err := w.Register(t.Context(), commands.Call{}, registration(municipality, email))
 	ok(t, err)
@@ -121,7 +121,7 @@ func (w *world) citizen(t *testing.T, municipality, email string) commands.Call 
 }
 
 // staff creates an account with a role in CPT and signs in.
-func (w *world) staff(t *testing.T, role domain.Role, email string) commands.Call {
+func (w *world) staff(t testing.TB, role domain.Role, email string) commands.Call {
 	t.Helper()
 	_, err := w.CreateUser(t.Context(), commands.System(w.cpt), commands.CreateUser{
 		Email: email, Password: password, FullName: "Staff", Role: role,
@@ -130,7 +130,7 @@ func (w *world) staff(t *testing.T, role domain.Role, email string) commands.Cal
 	return w.signedIn(t, "CPT", email)
 }
 
-func (w *world) signedIn(t *testing.T, municipality, email string) commands.Call {
+func (w *world) signedIn(t testing.TB, municipality, email string) commands.Call {
 	t.Helper()
 	signedIn, err := w.SignIn(t.Context(), commands.Call{},
 		commands.SignIn{Email: email, Password: password, MunicipalityCode: municipality})
@@ -138,7 +138,7 @@ func (w *world) signedIn(t *testing.T, municipality, email string) commands.Call
 	return w.call(t, signedIn.Value)
 }
 
-func (w *world) call(t *testing.T, s commands.Session) commands.Call {
+func (w *world) call(t testing.TB, s commands.Session) commands.Call {
 	t.Helper()
 	call, err := w.Authenticate(t.Context(), commands.Call{Tenant: s.Tenant, User: s.User, Session: s.ID})
 	ok(t, err)
@@ -149,7 +149,7 @@ func smsAlert() commands.RecordConsent {
 	return commands.RecordConsent{Purpose: "sms_alert", Language: domain.Zulu, Consented: true}
 }
 
-func ok(t *testing.T, err error) {
+func ok(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -157,7 +157,7 @@ func ok(t *testing.T, err error) {
 }
 
 // refused fails the test unless the error is a refusal with this code.
-func refused(t *testing.T, err error, code domain.Code) {
+func refused(t testing.TB, err error, code domain.Code) {
 	t.Helper()
 	e, is := errors.AsType[*domain.Error](err)
 	if !is || e.Code != code {
@@ -165,7 +165,7 @@ func refused(t *testing.T, err error, code domain.Code) {
 	}
 }
 
-func (w *world) head(t *testing.T) int64 {
+func (w *world) head(t testing.TB) int64 {
 	t.Helper()
 	head, err := w.store.Head(t.Context())
 	ok(t, err)
@@ -173,7 +173,7 @@ func (w *world) head(t *testing.T) int64 {
 }
 
 // unchanged fails the test if work adds anything to the log.
-func (w *world) unchanged(t *testing.T, work func()) {
+func (w *world) unchanged(t testing.TB, work func()) {
 	t.Helper()
 	before := w.head(t)
 	work()

@@ -53,14 +53,19 @@ type PublishNotice struct {
 	Code       string // of the purpose
 	Texts      map[domain.Language]string
 	InUseSince *time.Time // nil: since its publication
+
+	Reconsent    *time.Time // when grants under older versions lapse; nil: they do not
+	ValidityDays *int       // how many days a grant under it holds; 0: for ever; nil: as before
 }
 
 // PublishNotice publishes the next version; the same wording again changes nothing.
 // Errors: validation_failed, forbidden, unknown_purpose.
 func (h *Handler) PublishNotice(ctx context.Context, call Call, c PublishNotice) (Answer[domain.Purpose], error) {
-	wish := domain.PublishNotice{Texts: c.Texts, InUseSince: c.InUseSince}
+	wish := domain.PublishNotice{
+		Texts: c.Texts, InUseSince: c.InUseSince, Reconsent: c.Reconsent, ValidityDays: c.ValidityDays,
+	}
 	var body any = c.Texts
-	if c.InUseSince != nil {
+	if c.InUseSince != nil || c.Reconsent != nil || c.ValidityDays != nil {
 		body = wish // only then, so that other fingerprints stay those of earlier releases
 	}
 

@@ -1,8 +1,10 @@
 package commands
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -37,16 +39,29 @@ type CheckConsent struct {
 	KnownAt time.Time     // as known when; zero: now
 }
 
+// MaxChecked is how many people one bulk check asks about.
+const MaxChecked = 1000
+
+// CheckConsents asks the same about many people of the tenant at once.
+type CheckConsents struct {
+	Subjects []domain.UserID // at most MaxChecked; somebody may be named twice
+	Purpose  string          // in any letter case
+	At       time.Time       // as in CheckConsent
+	KnownAt  time.Time
+}
+
 // Check is the answer to CheckConsent.
 type Check struct {
 	domain.Check
 
 	Position int64 // of the log: the answer rests on everything up to it and on nothing after it
+	Known    bool  // whether the tenant has the person
 }
 
 // CheckConsent answers from the log as of one position: the head is read first, and later
 // events are left out. So the answer is that of one moment, although it rests on several
-// streams of two tenants. It discloses nothing personal. Errors: forbidden, not_found,
+// streams of two tenants. It discloses nothing personal: of somebody whom the tenant does
+// not have, the reason is domain.ReasonUnknownSubject. Errors: forbidden,
 // unknown_purpose.
 func (h *Handler) CheckConsent(ctx context.Context, call Call, c CheckConsent) (Check, error) {
 	subject, err := call.Subject(c.Subject)
@@ -69,25 +84,159 @@ func (h *Handler) CheckConsent(ctx context.Context, call Call, c CheckConsent) (
 	if err != nil {
 		return Check{}, err
 	}
-	if len(of(events, person)) == 0 {
-		return Check{}, domain.Refuse(domain.CodeNotFound, "There is no such person.")
-	}
-
 	q := domain.Inquiry{
-		Purpose: code, At: c.At, KnownAt: c.KnownAt,
+		Purpose: code, Clocks: domain.Clocks{At: c.At, KnownAt: c.KnownAt, Now: h.now()},
 		Person: upTo(head, of(events, person)), Consents: upTo(head, of(events, tail.Stream)),
 		Own: upTo(head, of(events, own)),
 	}
-	if platform := domain.PlatformTenant(); call.Tenant != platform && code != domain.PlatformRegistrationCode {
-		shared, err := h.Store.Load(ctx, platform, domain.PurposeOf(platform, code))
-		if err != nil {
-			return Check{}, err
-		}
-		q.Default = upTo(head, shared)
+	if q.Default, err = h.hidden(ctx, call.Tenant, code, head); err != nil {
+		return Check{}, err
 	}
 
 	check, err := q.Answer()
-	return Check{Check: check, Position: head}, err
+	return Check{Check: check, Position: head, Known: len(of(events, person)) > 0}, err
+}
+
+// hidden returns the history, up to a position, of the default that a tenant's own
+// purpose hides or, if there is none, that is the tenant's.
+func (h *Handler) hidden(
+	ctx context.Context, tenant domain.TenantID, code string, head int64,
+) ([]domain.Recorded, error) {
+	platform := domain.PlatformTenant()
+	if tenant == platform || code == domain.PlatformRegistrationCode {
+		return nil, nil
+	}
+	shared, err := h.Store.Load(ctx, platform, domain.PurposeOf(platform, code))
+	return upTo(head, shared), err
+}
+
+// Checked are the answers to CheckConsents, in the order of its subjects.
+type Checked struct {
+	Position int64
+	Checks   []domain.Check
+
+	// Known are the people among the subjects whom the tenant has, each of them once, in
+	// order of their ids.
+	Known []domain.UserID
+}
+
+// CheckConsents answers as CheckConsent would for each person, all as of one position and
+// in a few queries, however many they are. Errors: validation_failed, forbidden,
+// unknown_purpose.
+func (h *Handler) CheckConsents(ctx context.Context, call Call, c CheckConsents) (Checked, error) {
+	if !call.ActsForOthers() {
+		return Checked{}, domain.Refuse(domain.CodeForbidden, "Only staff may act for another person.")
+	}
+	if len(c.Subjects) > MaxChecked {
+		var f domain.Faults
+		f.Add("subject_ids", "too_long", fmt.Sprintf("Ask about at most %d people at once.", MaxChecked))
+		return Checked{}, f.Err()
+	}
+
+	code := domain.CanonicalPurposeCode(c.Purpose)
+	head, err := h.Store.Head(ctx)
+	if err != nil {
+		return Checked{}, err
+	}
+
+	q := domain.Inquiry{Purpose: code, Clocks: domain.Clocks{At: c.At, KnownAt: c.KnownAt, Now: h.now()}}
+	own, err := h.Store.Load(ctx, call.Tenant, domain.PurposeOf(call.Tenant, code))
+	if err != nil {
+		return Checked{}, err
+	}
+	q.Own = upTo(head, own)
+	if q.Default, err = h.hidden(ctx, call.Tenant, code, head); err != nil {
+		return Checked{}, err
+	}
+	terms, err := q.Terms()
+	if err != nil {
+		return Checked{}, err
+	}
+
+	return h.checkEach(ctx, call.Tenant, q, terms, head, c.Subjects)
+}
+
+// checkEach answers a question about each of some people.
+func (h *Handler) checkEach(
+	ctx context.Context, tenant domain.TenantID, q domain.Inquiry, terms domain.Terms, head int64,
+	subjects []domain.UserID,
+) (Checked, error) {
+	compare := func(a, b domain.UserID) int { return bytes.Compare(a.UUID[:], b.UUID[:]) }
+	people := slices.Compact(slices.SortedFunc(slices.Values(subjects), compare))
+
+	histories, err := h.Store.LoadPeople(ctx, tenant, people, q.Purpose, head, func(newest []domain.Recorded) bool {
+		return domain.Settles(newest, q.At, q.KnownAt)
+	})
+	if err != nil {
+		return Checked{}, err
+	}
+
+	answers := make(map[domain.UserID]domain.Check, len(people))
+	checked := Checked{Position: head, Checks: make([]domain.Check, len(subjects))}
+	for _, id := range people {
+		q.Person, q.Consents = histories[id].Person, histories[id].Consents
+		answers[id] = q.Under(terms)
+		if len(q.Person) > 0 {
+			checked.Known = append(checked.Known, id)
+		}
+	}
+
+	for i, id := range subjects {
+		checked.Checks[i] = answers[id]
+	}
+	return checked, nil
+}
+
+// Rules returns what a tenant's purposes demand of consents, from the log: those with the
+// given codes or, if none is given, all. Others demand nothing.
+func (h *Handler) Rules(
+	ctx context.Context, tenant domain.TenantID, clocks domain.Clocks, codes ...string,
+) (domain.Rules, error) {
+	purposes := func(t domain.TenantID) ([]domain.Purpose, error) {
+		if len(codes) == 0 {
+			events, err := h.Store.LoadAll(ctx, t, domain.PurposeStream)
+			return domain.PurposesIn(events), err
+		}
+
+		streams := make([]domain.Stream, len(codes))
+		for i, code := range codes {
+			streams[i] = domain.PurposeOf(t, code)
+		}
+		events, err := h.Store.Load(ctx, t, streams...)
+		return domain.PurposesIn(events), err
+	}
+
+	own, err := purposes(tenant)
+	if err != nil || tenant.IsPlatform() {
+		return domain.RulesOf(own, nil, clocks), err
+	}
+	shared, err := purposes(domain.PlatformTenant())
+	return domain.RulesOf(own, shared, clocks), err
+}
+
+// Standing returns what has become of decisions by now, as known now.
+func (h *Handler) Standing(
+	ctx context.Context, tenant domain.TenantID, consents ...domain.Consent,
+) ([]domain.Decided, error) {
+	var codes []string
+	for _, c := range consents {
+		if !slices.Contains(codes, c.Purpose) {
+			codes = append(codes, c.Purpose)
+		}
+	}
+	if len(codes) == 0 {
+		return nil, nil
+	}
+
+	rules, err := h.Rules(ctx, tenant, domain.Clocks{Now: h.now()}, codes...)
+	if err != nil {
+		return nil, err
+	}
+	decided := make([]domain.Decided, len(consents))
+	for i, c := range consents {
+		decided[i] = rules.Of(c)
+	}
+	return decided, nil
 }
 
 // upTo leaves out the events after a position.
@@ -106,11 +255,7 @@ func (h *Handler) Purposes(ctx context.Context, tenant domain.TenantID) ([]domai
 			return nil, err
 		}
 
-		byStream := map[domain.Stream]domain.Purpose{}
-		for _, e := range events {
-			byStream[e.Stream] = byStream[e.Stream].Evolve(e)
-		}
-		for _, p := range byStream {
+		for _, p := range domain.PurposesIn(events) {
 			all[p.Code] = p
 		}
 	}
@@ -249,8 +394,8 @@ func (h *Handler) Opens(ctx context.Context, c SignIn) (bool, error) {
 // that closed it; the consents are as of the end of its append. open reports that the
 // withdrawal closed no account.
 func (h *Handler) Staying(
-	ctx context.Context, tenant domain.TenantID, withdrawn Answer[domain.Consent],
-) (stay []domain.Consent, open bool, err error) {
+	ctx context.Context, tenant domain.TenantID, withdrawn Answer[domain.Decided],
+) (stay []domain.Decided, open bool, err error) {
 	if withdrawn.Value.Purpose != domain.PlatformRegistrationCode {
 		return nil, true, nil
 	}
@@ -273,5 +418,7 @@ func (h *Handler) Staying(
 	if open {
 		return nil, true, nil
 	}
-	return then.AllInForce(), false, nil
+
+	all, err := h.Standing(ctx, tenant, then.AllInForce()...)
+	return slices.DeleteFunc(all, func(d domain.Decided) bool { return !d.InForce }), false, err
 }

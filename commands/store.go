@@ -25,6 +25,12 @@ type Store interface {
 	// returns.
 	LoadTail(ctx context.Context, tenant domain.TenantID, tail domain.Tail, beside ...domain.Stream,
 	) (events []domain.Recorded, version int, err error)
+	// LoadPeople returns, for each of some people whom a tenant has, the first event of
+	// their account and their newest decisions about a purpose, as far back as enough
+	// says; all of them up to a position. It takes a few queries, however many people
+	// these are.
+	LoadPeople(ctx context.Context, tenant domain.TenantID, people []domain.UserID, purpose string, upTo int64,
+		enough func(newest []domain.Recorded) bool) (map[domain.UserID]domain.PersonDecisions, error)
 	// LoadPersonal is Load with personal parts opened or marked as erased.
 	LoadPersonal(ctx context.Context, tenant domain.TenantID, streams ...domain.Stream) ([]domain.Recorded, error)
 	// LoadSession is Load, and also reports, from the same snapshot, whether a session is

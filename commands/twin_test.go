@@ -42,7 +42,7 @@ func TestATwinThatWasFasterIsTheAnswer(t *testing.T) {
 			call := w.citizen(t, "CPT", "one@example.co.za")
 			call.Key = newKey()
 
-			var first commands.Answer[domain.Consent]
+			var first commands.Answer[domain.Decided]
 			slow := commands.New(&interposed{Store: w.store, after: after, event: func() {
 				var err error
 				first, err = w.RecordConsent(t.Context(), call, smsAlert())

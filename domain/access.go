@@ -1,9 +1,9 @@
 package domain
 
 // MaxReadSubjects is how many subjects a PersonalDataRead names: everybody on a page of
-// any list, including the audit, whose entries may each show two people. For more, as in
-// an export, the filter is recorded instead.
-const MaxReadSubjects = 200
+// any list, and everybody whom a bulk check asks about. For more, as in an export, the
+// filter is recorded instead.
+const MaxReadSubjects = 1000
 
 // PersonalDataRead says that an actor read other people's personal data: one event per
 // request, appended before the answer is sent (POPIA s19, s22, s23(1)(b)).

@@ -1,9 +1,6 @@
 package domain
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // Reason says in one word why processing is allowed or not.
 type Reason string
@@ -20,6 +17,11 @@ const (
 	ReasonGranted   Reason = "granted"
 	ReasonRefused   Reason = "refused"
 	ReasonWithdrawn Reason = "withdrawn"
+	// ReasonExpired: the consent held until an instant that has come.
+	ReasonExpired Reason = "expired"
+	// ReasonSuperseded: a newer notice demands that people are asked again, and they were
+	// not.
+	ReasonSuperseded Reason = "notice_superseded"
 	// ReasonNotYetGiven: a consent is known that takes effect later.
 	ReasonNotYetGiven Reason = "not_yet_given"
 	ReasonNeverAsked  Reason = "never_asked"
@@ -28,9 +30,9 @@ const (
 // Inquiry asks whether a person's data may be processed for a purpose. It holds all that
 // bears on the answer: histories, in order of position.
 type Inquiry struct {
-	Purpose  string    // its code
-	At       time.Time // the instant of processing; zero: no bound
-	KnownAt  time.Time // counts only what was recorded by then; zero: no bound
+	Clocks
+
+	Purpose  string // its code
 	Person   []Recorded
 	Own      []Recorded // of the tenant's own purpose of this code
 	Default  []Recorded // of the platform's purpose; the tenant's own hides it
@@ -39,85 +41,101 @@ type Inquiry struct {
 
 // Check is the answer to an Inquiry.
 type Check struct {
-	Allowed bool
-	Reason  Reason
-	Basis   Basis
-	Decided bool     // false: no event decides it
-	By      Recorded // the event that decides
+	Allowed    bool
+	Reason     Reason
+	Basis      Basis
+	ValidUntil time.Time // from when a grant no longer holds, as far as is known; zero: no end
+	Decided    bool      // false: no event decides it
+	By         EventRef  // the event that decides
 }
 
 // Answer returns the answer of the first rule that applies, in the order of the reasons.
 // Error: unknown_purpose, for a code that no purpose has, whatever instant is asked
 // about.
 func (q Inquiry) Answer() (Check, error) {
-	purpose, history := PlatformRegistration(), []Recorded(nil)
-	if q.Purpose != PlatformRegistrationCode {
-		if history = q.Own; len(history) == 0 || !q.inUse(history) && len(q.Default) > 0 {
-			history = q.Default
-		}
-		purpose = Fold[Purpose](history)
+	terms, err := q.Terms()
+	if err != nil {
+		return Check{}, err
 	}
-	if !purpose.Exists() {
-		return Check{}, Refuse(CodeUnknownPurpose, "This municipality has no such purpose.")
-	}
-
-	check := Check{Basis: purpose.Basis}
-	if len(q.Person) == 0 || !q.knows(q.Person[0]) {
-		check.Reason = ReasonUnknownSubject
-		return check, nil
-	}
-	if end, retired := q.retirement(history); retired {
-		check.Reason, check.Decided, check.By = ReasonPurposeRetired, true, end
-		return check, nil
-	}
-	if purpose.Basis != ConsentBasis && q.inUse(history) {
-		check.Allowed, check.Reason = true, ReasonLawful
-		return check, nil
-	}
-	return q.consent(check), nil
+	return q.Under(terms), nil
 }
 
-// inUse reports whether a purpose was known at KnownAt and in use at At. One that was
-// defined later says nothing about the time before it, unless its words were in use by
-// then.
-func (q Inquiry) inUse(history []Recorded) bool {
-	defined := slices.IndexFunc(history, func(r Recorded) bool { return !r.IsVoid() })
-	return defined >= 0 && q.knows(history[defined]) && Fold[Purpose](history).WasInUse(q.At)
+// Terms returns the terms of the purpose, which are the same for every person. Error:
+// unknown_purpose.
+func (q Inquiry) Terms() (Terms, error) {
+	own, shared := Fold[Purpose](q.Own), Fold[Purpose](q.Default)
+	if q.Purpose == PlatformRegistrationCode {
+		own, shared = Purpose{}, PlatformRegistration()
+	}
+
+	terms := TermsOf(own, shared, q.Clocks)
+	if !terms.Purpose.Exists() {
+		return Terms{}, Refuse(CodeUnknownPurpose, "This municipality has no such purpose.")
+	}
+	return terms, nil
+}
+
+// Under returns the answer under the terms of the purpose.
+func (q Inquiry) Under(terms Terms) Check {
+	check := Check{Basis: terms.Purpose.Basis}
+	if len(q.Person) == 0 || !q.knows(q.Person[0].RecordedAt) {
+		check.Reason = ReasonUnknownSubject
+		return check
+	}
+	if end, retired := terms.Retired(); retired {
+		check.Reason, check.Decided, check.By = ReasonPurposeRetired, true, end
+		return check
+	}
+	if terms.Lawful() {
+		check.Allowed, check.Reason = true, ReasonLawful
+		return check
+	}
+	return q.consent(terms, check)
 }
 
 // consent completes a check with the person's decisions.
-func (q Inquiry) consent(check Check) Check {
-	check.Allowed, check.By, check.Decided = ConsentsFor(q.Purpose, q.Consents, q.At, q.KnownAt).Check(q.Purpose)
-	if check.Decided {
-		switch check.By.Event.(type) {
-		case *ConsentGranted:
-			check.Reason = ReasonGranted
-		case *ConsentRefused:
-			check.Reason = ReasonRefused
-		default:
-			check.Reason = ReasonWithdrawn
-		}
+func (q Inquiry) consent(terms Terms, check Check) Check {
+	consents := ConsentsFor(q.Purpose, q.Consents, q.At, q.KnownAt)
+	_, by, decided := consents.Check(q.Purpose)
+	if !decided {
+		check.Reason = q.undecided()
 		return check
 	}
 
-	check.Reason = ReasonNeverAsked
-	for _, c := range ConsentsFor(q.Purpose, q.Consents, time.Time{}, q.KnownAt).Records() {
-		if c.Consented {
-			check.Reason = ReasonNotYetGiven
-		}
+	check.Decided, check.By = true, by.Ref()
+	switch e := by.Event.(type) {
+	case *ConsentGranted:
+		grant, _ := consents.Record(e.ConsentID)
+		check.granted(terms.Of(grant))
+	case *ConsentRefused:
+		check.Reason = ReasonRefused
+	default:
+		check.Reason = ReasonWithdrawn
 	}
 	return check
 }
 
-// retirement returns the event that had ended a purpose by the instant asked about.
-func (q Inquiry) retirement(history []Recorded) (Recorded, bool) {
-	for _, e := range history {
-		if _, ends := e.Event.(*PurposeRetired); ends && q.knows(e) && (q.At.IsZero() || !e.EffectiveAt.After(q.At)) {
-			return e, true
-		}
+// granted completes a check that rests on a grant. A notice that ended it is the event
+// that decides: it takes effect when it demands a new answer.
+func (c *Check) granted(d Decided) {
+	c.ValidUntil = d.Until()
+	switch d.Status {
+	case StatusExpired:
+		c.Reason = ReasonExpired
+	case StatusLapsed:
+		c.Reason, c.By = ReasonSuperseded, d.Lapse.By
+		c.By.At = d.Lapse.At
+	default:
+		c.Allowed, c.Reason = true, ReasonGranted
 	}
-	return Recorded{}, false
 }
 
-// knows reports whether an event was recorded by KnownAt.
-func (q Inquiry) knows(e Recorded) bool { return q.KnownAt.IsZero() || !e.RecordedAt.After(q.KnownAt) }
+// undecided returns the reason where nothing was decided by the instant asked about.
+func (q Inquiry) undecided() Reason {
+	for _, c := range ConsentsFor(q.Purpose, q.Consents, time.Time{}, q.KnownAt).Records() {
+		if c.Consented {
+			return ReasonNotYetGiven
+		}
+	}
+	return ReasonNeverAsked
+}

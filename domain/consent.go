@@ -42,7 +42,15 @@ type (
 		Authority string `json:"authority"` // reference to the source of their authority
 	}
 	// ConsentGranted says yes.
-	ConsentGranted struct{ Decision }
+	ConsentGranted struct {
+		Decision
+
+		// ValidUntil is the instant from which it no longer holds, if one was agreed.
+		ValidUntil time.Time `json:"valid_until,omitzero"`
+		// ValidityDays is how many days a grant for the purpose held when this one was
+		// given, as its notice said; 0: for ever. A later notice does not change it.
+		ValidityDays int `json:"validity_days,omitempty"`
+	}
 	// ConsentRefused says no. It is recorded as a fact of its own.
 	ConsentRefused struct{ Decision }
 	// ConsentWithdrawn takes a yes back (POPIA s11(2)(b)) and ends every grant for the
@@ -88,8 +96,8 @@ func (*ConsentWithdrawn) EventType() string { return "consent.withdrawn.v1" }
 func (d *Decision) personal() Part         { return &d.Private }
 func (e *ConsentWithdrawn) personal() Part { return &e.Private }
 
-func (e *ConsentGranted) changes() []FieldChange { return e.decided(true) }
-func (e *ConsentRefused) changes() []FieldChange { return e.decided(false) }
+func (e *ConsentGranted) changes() []FieldChange { return e.decided(true, payloadFields(e)) }
+func (e *ConsentRefused) changes() []FieldChange { return e.decided(false, payloadFields(e)) }
 
 func (e *ConsentWithdrawn) changes() []FieldChange {
 	sealed := []string{"reason"}
@@ -101,7 +109,7 @@ func (e *ConsentWithdrawn) changes() []FieldChange {
 	return append(append(payload, e.Private.fieldsNamed(sealed...)...), turned("withdrawn", true))
 }
 
-func (d *Decision) decided(consented bool) []FieldChange {
+func (d *Decision) decided(consented bool, payload []FieldChange) []FieldChange {
 	var sealed []string
 	if d.EvidenceSHA256 != "" {
 		sealed = append(sealed, "evidence_reference")
@@ -111,7 +119,7 @@ func (d *Decision) decided(consented bool) []FieldChange {
 	}
 
 	first := []FieldChange{{Field: "consented", New: consented}}
-	return slices.Concat(first, payloadFields(d), d.Private.fieldsNamed(sealed...))
+	return slices.Concat(first, payload, d.Private.fieldsNamed(sealed...))
 }
 
 // RecordID returns the consent the event is about.
@@ -122,6 +130,18 @@ func (e *ConsentWithdrawn) RecordID() uuid.UUID { return e.ConsentID.UUID }
 
 // EffectiveAt returns the stated instant of the decision.
 func (d *Decision) EffectiveAt() time.Time { return d.GivenAt }
+
+// Until returns the instant from which a grant that took effect at an instant no longer
+// holds; zero: never. If its own end and that of its purpose differ, the earlier counts.
+func (e *ConsentGranted) Until(from time.Time) time.Time {
+	end := e.ValidUntil
+	if e.ValidityDays > 0 {
+		if days := from.Add(time.Duration(e.ValidityDays) * day); end.IsZero() || days.Before(end) {
+			end = days
+		}
+	}
+	return end
+}
 
 // EffectiveAt returns the stated instant of the withdrawal.
 func (e *ConsentWithdrawn) EffectiveAt() time.Time { return e.GivenAt }
@@ -144,6 +164,8 @@ type Consent struct {
 	GivenAt        time.Time
 	RecordedAt     time.Time
 	WithdrawnAt    time.Time // zero: not withdrawn
+	ValidUntil     time.Time // of a grant: from this instant on it no longer holds; zero: no end was agreed
+	SupersededAt   time.Time // when the next decision about the purpose took its place; zero: it is the newest
 	Position       int64     // of the newest event about this record
 	UpdatedAt      time.Time // when that event was recorded
 	UpdatedBy      UserID    // its actor

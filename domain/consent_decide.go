@@ -19,10 +19,15 @@ type RecordConsent struct {
 	Consented     bool
 	Channel       Channel   // empty: Web
 	GivenAt       time.Time // zero: now
+	ValidUntil    time.Time // of a grant; zero: no end was agreed
 	NoticeVersion int       // the notice shown; 0: the one in force
 	Evidence      *Evidence
 	GivenBy       *CompetentPerson // nil: the subject
 	ByStaff       bool
+
+	// Hidden is the default that the tenant's own purpose hides, and under which an
+	// earlier grant may have been given; zero: none.
+	Hidden Purpose
 }
 
 // Evidence proves a decision: a hash of the artefact and where it is kept.
@@ -35,10 +40,10 @@ func (c RecordConsent) Decide(history []Recorded, purpose Purpose, now time.Time
 	if c.Channel == "" {
 		c.Channel = Web
 	}
-	c.GivenAt = stated(c.GivenAt)
+	c.GivenAt, c.ValidUntil = stated(c.GivenAt), stated(c.ValidUntil)
 	c = c.tidy()
 
-	if err := c.validate(); err != nil {
+	if err := c.validate(now); err != nil {
 		return nil, err
 	}
 	if err := c.timely(now); err != nil {
@@ -53,13 +58,15 @@ func (c RecordConsent) Decide(history []Recorded, purpose Purpose, now time.Time
 	if err != nil {
 		return nil, err
 	}
-	if err := c.possible(ConsentsFor(c.Purpose, history, c.GivenAt, time.Time{}), notice); err != nil {
+	terms := TermsOf(purpose, c.Hidden, Clocks{At: c.GivenAt, Now: now})
+	then := ConsentsFor(c.Purpose, history, c.GivenAt, time.Time{})
+	if err := c.possible(then, terms, notice); err != nil {
 		return nil, err
 	}
 
 	d := c.decision(notice)
 	if c.Consented {
-		return []Event{&ConsentGranted{d}}, nil
+		return []Event{&ConsentGranted{Decision: d, ValidUntil: c.ValidUntil, ValidityDays: notice.ValidityDays}}, nil
 	}
 	return []Event{&ConsentRefused{d}}, nil
 }
@@ -77,7 +84,7 @@ func (c RecordConsent) tidy() RecordConsent {
 	return c
 }
 
-func (c RecordConsent) validate() error {
+func (c RecordConsent) validate(now time.Time) error {
 	var f Faults
 	OneOf(&f, "language", c.Language, Languages())
 	OneOf(&f, "channel", c.Channel, Channels())
@@ -92,7 +99,27 @@ func (c RecordConsent) validate() error {
 		f.required("given_by.authority", p.Authority)
 	}
 
+	c.ends(&f, now)
 	return f.Err()
+}
+
+// ends checks the instant of a grant's end. It may have passed: a form that is recorded
+// late says what held in its time.
+func (c RecordConsent) ends(f *Faults, now time.Time) {
+	given := c.GivenAt
+	if given.IsZero() {
+		given = now
+	}
+
+	switch {
+	case c.ValidUntil.IsZero():
+	case !c.Consented:
+		f.Add("valid_until", "invalid", "A refusal has no end.")
+	case c.Purpose == PlatformRegistrationCode:
+		f.Add("valid_until", "invalid", "An account rests on this consent until one or the other is ended.")
+	case !c.ValidUntil.After(given):
+		f.Add("valid_until", "invalid", "A consent must end after it was given.")
+	}
 }
 
 func (f *Faults) evidence(e *Evidence) {
@@ -165,13 +192,19 @@ func (c RecordConsent) notice(p Purpose) (Notice, error) {
 }
 
 // possible checks the decision against what was in force when it was made.
-func (c RecordConsent) possible(then Consents, n Notice) error {
+func (c RecordConsent) possible(then Consents, terms Terms, n Notice) error {
+	_, by, _ := then.Check(c.Purpose)
 	in, ok := then.InForce(c.Purpose)
+	if !ok || terms.Of(in).Status != StatusGranted {
+		return nil
+	}
 
 	// A tenant's own purpose may shadow the default with a first notice of its own: the
 	// same number, other words.
 	unchanged := in.NoticeVersion == n.Version && in.SHA256 == n.SHA256[in.Language]
-	if !ok || (c.Consented && !unchanged) {
+	// Somebody may agree for longer, or for less long, before the end has come.
+	otherEnd := !c.ValidUntil.IsZero() && !c.ValidUntil.Equal(by.Event.(*ConsentGranted).ValidUntil)
+	if c.Consented && (!unchanged || otherEnd) {
 		return nil
 	}
 
@@ -356,7 +389,7 @@ func recordedBy(staff bool) string {
 // ahead: it takes effect later than now, although it was recorded before now.
 func isAhead(purpose string, history []Recorded, now time.Time) bool {
 	return slices.ContainsFunc(history, func(e Recorded) bool {
-		return e.EffectiveAt.After(now) && purposeOf(e.Event) == purpose
+		return e.EffectiveAt.After(now) && PurposeNamed(e.Event) == purpose
 	})
 }
 

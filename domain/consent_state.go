@@ -36,7 +36,7 @@ func foldConsents(events []Recorded, at, knownAt time.Time, wanted func(purpose 
 	known := map[string][]held{} // by purpose
 	for i := range events {
 		e := &events[i]
-		if purpose := purposeOf(e.Event); purpose != "" && wanted(purpose) &&
+		if purpose := PurposeNamed(e.Event); purpose != "" && wanted(purpose) &&
 			(knownAt.IsZero() || !e.RecordedAt.After(knownAt)) {
 			known[purpose] = append(known[purpose], held{e, e.EffectiveAt})
 		}
@@ -44,8 +44,17 @@ func foldConsents(events []Recorded, at, knownAt time.Time, wanted func(purpose 
 
 	c := Consents{current: map[string]*Recorded{}}
 	var decided []int64 // position of the decision in each record
+	decide := func(r Consent, since time.Time, newest *int) {
+		if *newest >= 0 {
+			c.records[*newest].SupersededAt = since
+		}
+		*newest = len(c.records)
+		c.records, decided = append(c.records, r), append(decided, r.Position)
+	}
+
 	for purpose, all := range known {
-		var open []int // which records are grants that still hold
+		var open []int // which records are grants that were not withdrawn
+		newest := -1   // the record of the newest decision
 		for _, h := range inOrder(all) {
 			if !at.IsZero() && h.from.After(at) {
 				break
@@ -54,12 +63,12 @@ func foldConsents(events []Recorded, at, knownAt time.Time, wanted func(purpose 
 			switch e := h.Event.(type) {
 			case *ConsentGranted:
 				open = append(open, len(c.records))
-				c.records, decided = append(c.records, record(h.Recorded, e.Decision, true)),
-					append(decided, h.Position)
+				granted := record(h.Recorded, e.Decision, true)
+				granted.ValidUntil = e.Until(h.EffectiveAt)
+				decide(granted, h.from, &newest)
 				c.current[purpose] = h.Recorded
 			case *ConsentRefused:
-				c.records, decided = append(c.records, record(h.Recorded, e.Decision, false)),
-					append(decided, h.Position)
+				decide(record(h.Recorded, e.Decision, false), h.from, &newest)
 				c.current[purpose] = h.Recorded
 			case *ConsentWithdrawn:
 				c.withdraw(open, purpose, h.Recorded)
@@ -148,9 +157,9 @@ func (c *Consents) withdraw(open []int, purpose string, r *Recorded) {
 	}
 }
 
-// purposeOf returns the purpose that an event of a consent stream is about, or "" for an
-// event of another stream.
-func purposeOf(e Event) string {
+// PurposeNamed returns the purpose that an event of a consent stream is about, or "" for
+// an event of another stream.
+func PurposeNamed(e Event) string {
 	switch e := e.(type) {
 	case *ConsentGranted:
 		return e.Purpose
@@ -184,8 +193,9 @@ func (c Consents) Record(id ConsentID) (Consent, bool) {
 	return c.records[i], true
 }
 
-// Check reports whether processing for a purpose is allowed, and the event that decides
-// it; if decided is false, nothing was ever decided.
+// Check reports whether the newest decision about a purpose is a grant that was not
+// withdrawn, and the event that decides it; if decided is false, nothing was ever
+// decided. Whether the grant still holds is for Terms to say: no event ends it.
 func (c Consents) Check(purpose string) (allowed bool, by Recorded, decided bool) {
 	last, decided := c.current[purpose]
 	if !decided {
@@ -195,7 +205,8 @@ func (c Consents) Check(purpose string) (allowed bool, by Recorded, decided bool
 	return allowed, *last, true
 }
 
-// InForce returns the grant in force for a purpose.
+// InForce returns the grant for a purpose that Check is about, whether or not it still
+// holds.
 func (c Consents) InForce(purpose string) (Consent, bool) {
 	_, by, _ := c.Check(purpose)
 	e, ok := by.Event.(*ConsentGranted)
@@ -205,8 +216,7 @@ func (c Consents) InForce(purpose string) (Consent, bool) {
 	return c.Record(e.ConsentID)
 }
 
-// AllInForce lists the grants in force, at most one for each purpose, in the order of
-// Records.
+// AllInForce lists what InForce returns for each purpose, in the order of Records.
 func (c Consents) AllInForce() (in []Consent) {
 	for _, r := range c.records {
 		if c.Holds(r) {

@@ -163,7 +163,11 @@ func anyHistory(t *rapid.T, backDated bool) []domain.Recorded {
 		var e domain.Event
 		switch rapid.IntRange(0, 4).Draw(t, "kind") {
 		case 0, 1:
-			e = &domain.ConsentGranted{Decision: d}
+			grant := &domain.ConsentGranted{Decision: d}
+			if minutes := rapid.IntRange(-20, 20).Draw(t, "holds for"); minutes > 0 {
+				grant.ValidUntil = effective.Add(time.Duration(minutes) * time.Minute)
+			}
+			e = grant
 		case 2:
 			e = &domain.ConsentRefused{Decision: d}
 		default:
@@ -298,9 +302,9 @@ func slowly(events []domain.Recorded, at, knownAt time.Time) slow {
 	for _, r := range visible {
 		switch e := r.Event.(type) {
 		case *domain.ConsentGranted:
-			s.decide(r, e.Decision, true)
+			s.decide(r, e.Decision, true, e.ValidUntil)
 		case *domain.ConsentRefused:
-			s.decide(r, e.Decision, false)
+			s.decide(r, e.Decision, false, time.Time{})
 		case *domain.ConsentWithdrawn:
 			s.withdraw(r, e.Purpose)
 		}
@@ -308,11 +312,16 @@ func slowly(events []domain.Recorded, at, knownAt time.Time) slow {
 	return s
 }
 
-func (s *slow) decide(r domain.Recorded, d domain.Decision, consented bool) {
+func (s *slow) decide(r domain.Recorded, d domain.Decision, consented bool, until time.Time) {
+	for i := range s.records {
+		if rec := &s.records[i]; rec.Purpose == d.Purpose && rec.SupersededAt.IsZero() {
+			rec.SupersededAt = r.EffectiveAt
+		}
+	}
 	s.records = append(s.records, domain.Consent{
 		ID: d.ConsentID, Subject: r.Subject, Purpose: d.Purpose, NoticeVersion: d.NoticeVersion, Consented: consented,
-		GivenAt: r.EffectiveAt, RecordedAt: r.RecordedAt, Position: r.Position, UpdatedAt: r.RecordedAt,
-		UpdatedBy: r.Actor, RecordedBy: r.Actor,
+		GivenAt: r.EffectiveAt, RecordedAt: r.RecordedAt, ValidUntil: until, Position: r.Position,
+		UpdatedAt: r.RecordedAt, UpdatedBy: r.Actor, RecordedBy: r.Actor,
 	})
 	s.current[d.Purpose] = r
 }

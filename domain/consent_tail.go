@@ -18,11 +18,17 @@ type Tail struct {
 	Enough func(newest []Recorded) bool
 }
 
+// PersonDecisions is what a check of one person among many rests on.
+type PersonDecisions struct {
+	Person   []Recorded // the first event of their account
+	Consents []Recorded // their newest decisions about the purpose
+}
+
 // TailFor returns the tail that ConsentsFor needs to say what is in force.
 func TailFor(subject UserID, purpose string, at, knownAt time.Time) Tail {
 	return Tail{
 		Stream: ConsentsOf(subject), Purpose: purpose,
-		Enough: func(newest []Recorded) bool { return settles(newest, at, knownAt) },
+		Enough: func(newest []Recorded) bool { return Settles(newest, at, knownAt) },
 	}
 }
 
@@ -37,12 +43,15 @@ func TailOf(subject UserID, id ConsentID) Tail {
 	}
 }
 
-// settles reports whether events about one purpose decide what is in force, whatever came
-// before them. Nothing takes effect later than it was recorded, and nothing before these
+// Settles reports whether events about one purpose decide what is in force, whatever came
+// before them. What ends without an event needs no more of them: the newest decision
+// alone says when it ends, and older ones do not revive.
+//
+// Nothing takes effect later than it was recorded, and nothing before these
 // events was recorded later than the oldest of them; so a grant that takes effect at that
 // instant or later comes after everything before, and so does all that follows. A refusal
 // does too, but after one it matters to a withdrawal whether a grant was still open.
-func settles(newest []Recorded, at, knownAt time.Time) bool {
+func Settles(newest []Recorded, at, knownAt time.Time) bool {
 	var known []held
 	for i := range newest {
 		if knownAt.IsZero() || !newest[i].RecordedAt.After(knownAt) {

@@ -4,8 +4,11 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"slices"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // Basis is the ground of POPIA s11(1) that processing for a purpose rests on.
@@ -49,6 +52,10 @@ type (
 		// its publication; except that notices an operator published before this field
 		// existed are the defaults, which are older than any log.
 		InUseSince *time.Time `json:"in_use_since,omitempty"`
+		// Reconsent is when grants under older versions lapse; zero: they do not.
+		Reconsent time.Time `json:"reconsent,omitzero"`
+		// ValidityDays is how many days a grant under this version holds; 0: for ever.
+		ValidityDays int `json:"validity_days,omitempty"`
 	}
 	// PurposeRetired ends a purpose: nothing more is recorded for it.
 	PurposeRetired struct {
@@ -74,6 +81,27 @@ type Notice struct {
 	SHA256      map[Language]string
 	PublishedAt time.Time
 	InUseSince  time.Time // zero: before everything
+
+	Reconsent    time.Time // when grants under older versions lapse; zero: they do not
+	ValidityDays int       // how many days a grant under this version holds; 0: for ever
+	Event        EventRef  // its publication; zero: it is built in
+}
+
+// EventRef names an event of the log.
+type EventRef struct {
+	EventID    uuid.UUID
+	EventType  string
+	Position   int64
+	At         time.Time // when it takes effect
+	RecordedAt time.Time
+}
+
+// Ref names a recorded event.
+func (r Recorded) Ref() EventRef {
+	return EventRef{
+		EventID: r.EventID, EventType: r.Event.EventType(), Position: r.Position, At: r.EffectiveAt,
+		RecordedAt: r.RecordedAt,
+	}
 }
 
 // Purpose is the state its events fold into.
@@ -87,6 +115,9 @@ type Purpose struct {
 	Notices         []Notice // oldest first, at least one once defined
 	Retired         bool
 	Version         int
+
+	Definition EventRef // zero: it is built in
+	Retirement EventRef // zero: it is not retired
 }
 
 // Exists reports whether the purpose was ever defined.
@@ -98,15 +129,15 @@ func (p Purpose) Evolve(r Recorded) Purpose {
 	case *PurposeDefined:
 		p = Purpose{
 			Tenant: r.Tenant, Code: e.Code, Basis: e.Basis, Special: e.Special, Retention: e.Retention,
-			CompetentPerson: e.CompetentPerson,
+			CompetentPerson: e.CompetentPerson, Definition: r.Ref(),
 		}
 	case *PurposeNoticePublished:
 		p.Notices = append(p.Notices[:len(p.Notices):len(p.Notices)], Notice{
 			Version: e.Notice, Texts: e.Texts, SHA256: e.SHA256, PublishedAt: r.EffectiveAt,
-			InUseSince: e.inUseSince(r),
+			InUseSince: e.inUseSince(r), Reconsent: e.Reconsent, ValidityDays: e.ValidityDays, Event: r.Ref(),
 		})
 	case *PurposeRetired:
-		p.Retired = true
+		p.Retired, p.Retirement = true, r.Ref()
 	}
 
 	p.Version = r.Version
@@ -158,6 +189,7 @@ type DefinePurpose struct {
 	CompetentPerson bool
 	Texts           map[Language]string
 	InUseSince      *time.Time `json:",omitempty"` // of the first notice; nil: its publication
+	ValidityDays    *int       `json:",omitempty"` // how many days a grant holds; nil: for ever
 }
 
 // Decide returns the definition and its first notice, with the code in lower case. now is
@@ -177,6 +209,10 @@ func (c DefinePurpose) Decide(p Purpose, now time.Time) ([]Event, error) {
 	f.Text("retention", c.Retention, MaxRetention)
 	f.texts("notice.texts", c.Texts)
 	f.inUseSince("notice.in_use_since", c.InUseSince, time.Time{}, now)
+	f.validityDays(c.ValidityDays, 1)
+	if c.ValidityDays != nil && c.Basis != ConsentBasis && slices.Contains(Bases(), c.Basis) {
+		f.Add("validity_days", "invalid", "Only a consent can end by itself: this purpose rests on another ground.")
+	}
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
@@ -185,22 +221,41 @@ func (c DefinePurpose) Decide(p Purpose, now time.Time) ([]Event, error) {
 		return nil, Refuse(CodePurposeTaken, "A purpose with this code already exists.")
 	}
 
+	first := notice(code, 1, c.Texts, c.InUseSince)
+	if c.ValidityDays != nil {
+		first.ValidityDays = *c.ValidityDays
+	}
 	return []Event{
 		&PurposeDefined{
 			Code: code, Basis: c.Basis, Special: c.Special, Retention: c.Retention, CompetentPerson: c.CompetentPerson,
 		},
-		notice(code, 1, c.Texts, c.InUseSince),
+		first,
 	}, nil
+}
+
+// MaxValidityDays bounds how long a grant may hold by itself: a hundred years.
+const MaxValidityDays = 36_525
+
+func (f *Faults) validityDays(days *int, least int) {
+	if days != nil && (*days < least || *days > MaxValidityDays) {
+		f.Add("validity_days", "invalid", fmt.Sprintf("Give a number of days from %d to %d.", least, MaxValidityDays))
+	}
 }
 
 // PublishNotice asks to publish the next version of a purpose's wording.
 type PublishNotice struct {
 	Texts      map[Language]string
 	InUseSince *time.Time // nil: its publication
+	// Reconsent is when grants under older versions lapse: not in the past. Nil: they do
+	// not.
+	Reconsent *time.Time `json:",omitempty"`
+	// ValidityDays is how many days a grant under this version holds; 0: for ever. Nil:
+	// as under the version before.
+	ValidityDays *int `json:",omitempty"`
 }
 
-// Decide returns the next version of the wording, or nothing if the words are the same.
-// now is the instant of asking.
+// Decide returns the next version of the wording, or nothing if it would say and demand
+// the same. now is the instant of asking.
 func (c PublishNotice) Decide(p Purpose, now time.Time) ([]Event, error) {
 	var f Faults
 	f.texts("texts", c.Texts)
@@ -211,16 +266,47 @@ func (c PublishNotice) Decide(p Purpose, now time.Time) ([]Event, error) {
 		return nil, cmp.Or(f.Err(), error(Refuse(CodeUnknownPurpose, "This purpose was retired.")))
 	}
 
-	f.inUseSince("in_use_since", c.InUseSince, p.Current().InUseSince, now)
+	current := p.Current()
+	f.inUseSince("in_use_since", c.InUseSince, current.InUseSince, now)
+	c.lapsing(&f, p, now)
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
 
-	next := notice(p.Code, p.Current().Version+1, c.Texts, c.InUseSince)
-	if sameWords(next.Texts, p.Current().Texts) {
+	next := notice(p.Code, current.Version+1, c.Texts, c.InUseSince)
+	next.ValidityDays = current.ValidityDays
+	if c.ValidityDays != nil {
+		next.ValidityDays = *c.ValidityDays
+	}
+	if c.Reconsent != nil {
+		next.Reconsent = stated(*c.Reconsent)
+	}
+
+	asksAnew := c.Reconsent != nil && !next.Reconsent.Equal(current.Reconsent)
+	if sameWords(next.Texts, current.Texts) && next.ValidityDays == current.ValidityDays && !asksAnew {
 		return nil, nil
 	}
 	return []Event{next}, nil
+}
+
+// lapsing checks what a notice says about the end of grants: those under older versions,
+// and those under its own.
+func (c PublishNotice) lapsing(f *Faults, p Purpose, now time.Time) {
+	f.validityDays(c.ValidityDays, 0)
+	if c.Reconsent != nil && stated(*c.Reconsent).Before(now) {
+		f.Add("reconsent", "invalid", "People cannot be asked again by an instant in the past.")
+	}
+	if p.Basis == ConsentBasis {
+		return
+	}
+
+	const why = "Only a consent can end by itself: this purpose rests on another ground."
+	if c.Reconsent != nil {
+		f.Add("reconsent", "invalid", why)
+	}
+	if c.ValidityDays != nil && *c.ValidityDays > 0 {
+		f.Add("validity_days", "invalid", why)
+	}
 }
 
 // Retire returns the event that ends the purpose, or nothing if it has ended or never

@@ -247,14 +247,14 @@ func TestAPurposeIsWhatItsEventsSay(t *testing.T) {
 		Notices: []domain.Notice{
 			{
 				Version: 1, Texts: first.Texts, SHA256: first.SHA256, PublishedAt: domaintest.Clock("2026-01-05"),
-				InUseSince: domaintest.Clock("2026-01-05"),
+				InUseSince: domaintest.Clock("2026-01-05"), Event: history[1].Ref(),
 			},
 			{
 				Version: 2, Texts: second.Texts, SHA256: second.SHA256, PublishedAt: domaintest.Clock("2026-04-01"),
-				InUseSince: domaintest.Clock("2026-04-01"),
+				InUseSince: domaintest.Clock("2026-04-01"), Event: history[2].Ref(),
 			},
 		},
-		Retired: true, Version: 4,
+		Retired: true, Version: 4, Definition: history[0].Ref(), Retirement: history[3].Ref(),
 	}
 	if diff := domaintest.Diff(want, got); diff != "" {
 		t.Errorf("state (-want +got):\n%s", diff)

@@ -204,6 +204,9 @@ func TestAnEventOlderThanItsOptionalFieldsStaysTheSameOnTheWire(t *testing.T) {
 		"rights.request_fulfilled.v1": `{"request_id":"019c0000-0000-7000-8000-000000010002","kind":"access"}`,
 		"purpose.notice_published.v1": `{"code":"newsletter","notice_version":1,"texts":{"en":"x"},` +
 			`"sha256":{"en":"y"}}`,
+		"consent.granted.v1": `{"consent_id":"019c0000-0000-7000-8000-0000000c0001","purpose":"newsletter",` +
+			`"notice_version":1,"wording":"x","sha256":"y","language":"en","channel":"web","recorded_by":"self",` +
+			`"given_by":"self","basis":"consent"}`,
 	} {
 		var plain []byte
 		if eventType == "consent.withdrawn.v1" {

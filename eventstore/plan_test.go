@@ -127,6 +127,8 @@ func readPlans() []wanted {
 		{"load streams", "s (type, id)", "events_stream_key"},
 		{"the version of a stream", "select version from trust.events", "events_stream_key"},
 		{"the newest decisions", "payload ->> 'purpose' = coalesce", "events_stream_key"},
+		{"the accounts of some people", "stream_type = 'user' and stream_id = s.id", "events_stream_key"},
+		{"the decisions of some people", "payload ->> 'purpose' = $4", "events_stream_key"},
 		{"load all streams of a kind", "tenant_id = $1 and stream_type = $2 order by", "events_stream_key"},
 		{"which stream holds a record", "record_id = $2", "events_record_idx"},
 		{"was this append made", "where append_id = $1 order by ordinal", "events_append_key"},
@@ -163,6 +165,11 @@ func (w *world) everything(t *testing.T, p *plans, user domain.UserID, e domain.
 		}
 	}
 
+	if _, err := w.store.LoadPeople(t.Context(), w.tenant, []domain.UserID{user}, "sms_alert", 1000,
+		func([]domain.Recorded) bool { return true }); err != nil {
+		t.Fatal(err)
+	}
+
 	err := pgx.BeginFunc(t.Context(), p.projector, func(tx pgx.Tx) error {
 		reader, err := eventstore.NewReader(t.Context(), tx, []byte(masterKey))
 		if err != nil {
@@ -182,7 +189,7 @@ func (w *world) everything(t *testing.T, p *plans, user domain.UserID, e domain.
 			return err
 		}
 		since := map[domain.UserID]time.Time{user: time.Unix(0, 0)}
-		_, err = reader.EffectiveSince(t.Context(), tx, (*domain.ConsentWithdrawn)(nil), since, 1000)
+		_, err = reader.EffectiveSince(t.Context(), tx, []domain.Event{(*domain.ConsentWithdrawn)(nil)}, since, 1000)
 		return err
 	})
 	if err != nil {

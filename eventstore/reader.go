@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -142,28 +143,65 @@ func (r *Reader) StampedAhead(
 	return ahead, Unavailable(err)
 }
 
-// EffectiveSince reads the events of one type about some subjects that take effect at or
-// after an instant of each, up to a position. They come in order of position, with
+// EffectiveSince reads the events of some types about some subjects that take effect at
+// or after an instant of each, up to a position. They come in order of position, with
 // personal parts opened.
 func (r *Reader) EffectiveSince(
-	ctx context.Context, tx pgx.Tx, of domain.Event, since map[domain.UserID]time.Time, upTo int64,
+	ctx context.Context, tx pgx.Tx, of []domain.Event, since map[domain.UserID]time.Time, upTo int64,
 ) ([]domain.Recorded, error) {
 	const sql = `select e.* from unnest($1::uuid[], $2::timestamptz[]) s (id, since), lateral (
 			select ` + columns + ` from trust.events
-			where subject_id = s.id and event_type = $3 and effective_at >= s.since and position <= $4) e
+			where subject_id = s.id and event_type = any($3) and effective_at >= s.since and position <= $4) e
 		order by e.position`
 
+	types := make([]string, len(of))
+	for i, e := range of {
+		types[i] = e.EventType()
+	}
 	ids, instants := make([][16]byte, 0, len(since)), make([]time.Time, 0, len(since))
 	for subject, instant := range since {
 		ids, instants = append(ids, subject.UUID), append(instants, instant)
 	}
 
 	// Planned each time: a plan from when the log was small would read all of it.
-	rows, err := collect(tx.Query(ctx, sql, pgx.QueryExecModeCacheDescribe, ids, instants, of.EventType(), upTo))
+	rows, err := collect(tx.Query(ctx, sql, pgx.QueryExecModeCacheDescribe, ids, instants, types, upTo))
 	if err != nil {
 		return nil, Unavailable(err)
 	}
 	return r.open(ctx, tx, rows)
+}
+
+// EachEnd passes to a function the instants at which a tenant's grants at the positions
+// after < p ≤ upTo end by themselves, in no order. It decodes no event, so that it costs little beside a
+// replay; where an event says no end that could be read, it has none.
+func (r *Reader) EachEnd(
+	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, after, upTo int64, each func(time.Time),
+) error {
+	const sql = `select effective_at, payload ->> 'valid_until', payload ->> 'validity_days' from trust.events
+		where tenant_id = $1 and stream_type = 'consent' and event_type = 'consent.granted.v1' and position > $3 and position <= $2
+			and (payload ->> 'valid_until' is not null or payload ->> 'validity_days' is not null)`
+
+	found, err := tx.Query(ctx, sql, [16]byte(tenant.UUID), upTo, after)
+	if err != nil {
+		return Unavailable(err)
+	}
+
+	var effective time.Time
+	var until, days *string
+	_, err = pgx.ForEachRow(found, []any{&effective, &until, &days}, func() error {
+		var grant domain.ConsentGranted
+		if until != nil {
+			grant.ValidUntil, _ = time.Parse(time.RFC3339Nano, *until)
+		}
+		if days != nil {
+			grant.ValidityDays, _ = strconv.Atoi(*days)
+		}
+		if end := grant.Until(effective); !end.IsZero() {
+			each(end.UTC())
+		}
+		return nil
+	})
+	return Unavailable(err)
 }
 
 // Whole is an event as Verify needs it.

@@ -3,6 +3,7 @@ package http
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,6 +23,10 @@ type consentBody struct {
 	ConsentedAt        *instant        `json:"consented_at" nullable:"true" doc:"When the person said yes; null for a refusal." example:"2026-03-01T12:00:00.000000Z"`
 	Withdrawn          bool            `json:"withdrawn" example:"false"`
 	WithdrawnAt        *instant        `json:"withdrawn_at" nullable:"true"`
+	ValidUntil         *instant        `json:"valid_until" nullable:"true" doc:"From this instant on it no longer holds, as was agreed; null: no end was agreed."`
+	LapsesAt           *instant        `json:"lapses_at" nullable:"true" doc:"From this instant on it no longer holds, because a newer notice requires a new answer; null: none does."`
+	Status             domain.Status   `json:"status" enum:"granted,refused,withdrawn,expired,lapsed" doc:"What has become of it by the instant asked about." example:"granted"`
+	InForce            bool            `json:"in_force" doc:"true: this consent is what allows processing at that instant." example:"true"`
 	Channel            domain.Channel  `json:"channel" enum:"web,counter,phone,whatsapp,ussd,paper"`
 	GivenAt            instant         `json:"given_at" doc:"When the person decided."`
 	RecordedAt         instant         `json:"recorded_at" doc:"When it was recorded."`
@@ -36,7 +41,7 @@ type consentBody struct {
 	Position           int64           `json:"position" doc:"Position of its newest event." example:"1042"`
 }
 
-func consentOf(c domain.Consent) consentBody {
+func consentOf(c domain.Decided) consentBody {
 	b := consentBody{
 		ID: c.ID.UUID, SubjectID: c.Subject.UUID, Purpose: c.Purpose, PurposeDescription: c.Wording,
 		Language: c.Language, Consented: c.Consented, Withdrawn: c.Withdrawn(),
@@ -44,7 +49,8 @@ func consentOf(c domain.Consent) consentBody {
 		RecordedAt: instant(c.RecordedAt), NoticeVersion: c.NoticeVersion, SHA256: c.SHA256, GivenBy: c.GivenBy,
 		RecordedBy: idOrNull(c.RecordedBy.UUID), EvidenceSHA256: orNull(c.EvidenceSHA256),
 		CreatedBy: idOrNull(c.RecordedBy.UUID), UpdatedAt: instant(c.UpdatedAt), UpdatedBy: idOrNull(c.UpdatedBy.UUID),
-		Position: c.Position,
+		Position: c.Position, ValidUntil: instantOrNull(c.ValidUntil), LapsesAt: instantOrNull(c.Lapse.At),
+		Status: c.Status, InForce: c.InForce,
 	}
 	if c.Consented {
 		b.ConsentedAt = instantOrNull(c.GivenAt)
@@ -61,7 +67,7 @@ type consentChanged struct {
 	Body     consentBody
 }
 
-func consentAnswer(a commands.Answer[domain.Consent], err error) (*consentChanged, error) {
+func consentAnswer(a commands.Answer[domain.Decided], err error) (*consentChanged, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -80,6 +86,7 @@ type recordConsentBody struct {
 	Consented          bool          `json:"consented" doc:"false records a refusal." example:"true"`
 	Channel            string        `json:"channel,omitempty" minLength:"1" says:"enum=web|counter|phone|whatsapp|ussd|paper" doc:"Default: web."`
 	GivenAt            *time.Time    `json:"given_at,omitempty" doc:"If more than 5 minutes ago: needs evidence, and a channel other than web."`
+	ValidUntil         *time.Time    `json:"valid_until,omitempty" doc:"From this instant on a grant no longer holds; after given_at. It may have passed. If the purpose has validity_days, the earlier end counts."`
 	NoticeVersion      int           `json:"notice_version,omitempty" minimum:"1" doc:"The version that was shown."`
 	Evidence           *evidenceBody `json:"evidence,omitempty"`
 	GivenBy            *givenByBody  `json:"given_by,omitempty" doc:"A competent person who decides for the subject (POPIA s35)."`
@@ -101,7 +108,7 @@ func (b recordConsentBody) command() (commands.RecordConsent, error) {
 	c := commands.RecordConsent{
 		Purpose: b.Purpose, Description: b.PurposeDescription, Language: domain.Language(b.Language),
 		Consented: b.Consented, Channel: domain.Channel(b.Channel), GivenAt: given(&f, b.GivenAt),
-		NoticeVersion: b.NoticeVersion,
+		ValidUntil: ending(&f, b.ValidUntil), NoticeVersion: b.NoticeVersion,
 	}
 
 	if b.Evidence != nil {
@@ -123,6 +130,17 @@ func given(f *domain.Faults, at *time.Time) time.Time {
 	}
 	if at.Year() < 1900 {
 		f.Add("given_at", "invalid", "Give the instant at which the person decided.")
+	}
+	return *at
+}
+
+// ending reads when a grant ends; zero: no end was agreed.
+func ending(f *domain.Faults, at *time.Time) time.Time {
+	if at == nil {
+		return time.Time{}
+	}
+	if at.IsZero() {
+		f.Add("valid_until", "invalid", "A consent must end after it was given.")
 	}
 	return *at
 }
@@ -217,7 +235,7 @@ func (s *server) withdrawalRefused(ctx context.Context, call commands.Call, id d
 	return s.recordRefusal(ctx, call, refusal, "consents", c.Subject)
 }
 
-func subjectOfConsent(c domain.Consent) domain.UserID { return c.Subject }
+func subjectOfConsent(c domain.Decided) domain.UserID { return c.Subject }
 
 type consentsInput struct {
 	Paging
@@ -246,7 +264,12 @@ func (s *server) consents(ctx context.Context, call commands.Call, in *consentsI
 	if err != nil {
 		return nil, err
 	}
-	return &consentsOutput{Body: listOf(list, consentOf)}, nil
+
+	standing, err := s.config.Commands.Standing(ctx, call.Tenant, list.Items...)
+	if err != nil {
+		return nil, err
+	}
+	return &consentsOutput{Body: listBody[consentBody]{Items: each(standing, consentOf), Next: orNull(list.Next)}}, nil
 }
 
 // recordNoConsents records a read of a person without consents: that there are none is
@@ -300,7 +323,12 @@ func (s *server) consent(ctx context.Context, call commands.Call, in *consentInp
 	if err := s.recordRead(ctx, call, "consents", nil, c.Subject); err != nil {
 		return nil, err
 	}
-	return &consentOutput{Body: consentOf(c)}, nil
+
+	standing, err := s.config.Commands.Standing(ctx, call.Tenant, c)
+	if err != nil {
+		return nil, err
+	}
+	return &consentOutput{Body: consentOf(standing[0])}, nil
 }
 
 type checkConsentInput struct {
@@ -313,10 +341,10 @@ type checkConsentInput struct {
 type checkConsentOutput struct {
 	Body struct {
 		Allowed    bool          `json:"allowed" example:"true"`
-		Reason     domain.Reason `json:"reason" enum:"unknown_subject,purpose_retired,lawful_without_consent,granted,refused,withdrawn,not_yet_given,never_asked" doc:"The first of these that applies. unknown_subject: the person was not known at known_at; not_yet_given: a consent takes effect after at." example:"granted"`
+		Reason     domain.Reason `json:"reason" enum:"unknown_subject,purpose_retired,lawful_without_consent,granted,refused,withdrawn,expired,notice_superseded,not_yet_given,never_asked" doc:"The first of these that applies. unknown_subject: your municipality has no such person, or had none at known_at; expired: its own end has come; notice_superseded: a newer notice requires a new answer; not_yet_given: a consent takes effect after at. Later releases add reasons: let allowed decide." example:"granted"`
 		Basis      domain.Basis  `json:"basis" enum:"consent,contract,legal_obligation,subject_interest,public_law_duty,legitimate_interest" doc:"The POPIA s11 ground of the purpose."`
 		Position   int64         `json:"position" doc:"The log position that the answer is based on." example:"1042"`
-		ValidUntil *instant      `json:"valid_until" nullable:"true" doc:"When the consent expires; null: never."`
+		ValidUntil *instant      `json:"valid_until" nullable:"true" doc:"From this instant on a consent no longer holds, as far as is known: its own end or, if earlier, that set by a newer notice; null: no end is known, or there is no consent."`
 		DecidedBy  *decidedBody  `json:"decided_by" doc:"The event that decides it; null: none."`
 	} `nameHint:"Check"`
 }
@@ -344,17 +372,114 @@ func (s *server) checkConsent(
 
 	// Recorded whatever the answer is: that somebody was never asked, or was not known
 	// yet, is also information about them.
-	filter := map[string]string{"purpose": domain.CanonicalPurposeCode(in.Purpose)}
-	if err := s.recordHourly(ctx, call, "check", filter, subject); err != nil {
-		return nil, err
+	if c.Known {
+		if err := s.recordHourly(ctx, call, "check", checkFilter(in.Purpose), subject); err != nil {
+			return nil, err
+		}
 	}
 
 	var out checkConsentOutput
 	out.Body.Allowed, out.Body.Reason, out.Body.Basis, out.Body.Position = c.Allowed, c.Reason, c.Basis, c.Position
+	out.Body.ValidUntil = instantOrNull(c.ValidUntil)
 	if c.Decided {
 		out.Body.DecidedBy = &decidedBody{
-			EventID: c.By.EventID, EventType: c.By.Event.EventType(), Position: c.By.Position,
-			At: instant(c.By.EffectiveAt),
+			EventID: c.By.EventID, EventType: c.By.EventType, Position: c.By.Position, At: instant(c.By.At),
+		}
+	}
+	return &out, nil
+}
+
+// checkFilter is what the record of a check says besides who was asked about: the same
+// for one person and for many.
+func checkFilter(purpose string) map[string]string {
+	return map[string]string{"purpose": domain.CanonicalPurposeCode(purpose)}
+}
+
+type checkConsentsInput struct {
+	Body checkConsentsBody
+}
+
+type checkConsentsBody struct {
+	Purpose    string     `json:"purpose" example:"sms_alert"`
+	SubjectIDs []string   `json:"subject_ids" maxItems:"1000" nullable:"false" doc:"At most 1000 people. Somebody may be named twice." example:"[\"019c0000-0000-7000-8000-000000000001\"]"`
+	At         *time.Time `json:"at,omitempty" doc:"Default: now."`
+	KnownAt    *time.Time `json:"known_at,omitempty" doc:"Default: now."`
+}
+
+func (b checkConsentsBody) question() (commands.CheckConsents, error) {
+	var f domain.Faults
+	q := commands.CheckConsents{
+		Purpose: b.Purpose, At: asked(b.At), KnownAt: asked(b.KnownAt),
+		Subjects: make([]domain.UserID, len(b.SubjectIDs)),
+	}
+
+	faults := 0
+	for i, text := range b.SubjectIDs {
+		id, ok := parseID(text)
+		if ok && id != uuid.Nil {
+			q.Subjects[i] = domain.UserID{UUID: id}
+			continue
+		}
+
+		if faults++; faults <= maxFaults {
+			f.Add(fmt.Sprintf("subject_ids[%d]", i), "invalid",
+				"Give an id: hexadecimal digits in the form 8-4-4-4-12.")
+		}
+	}
+	return q, f.Err()
+}
+
+// asked reads an instant of a question in a body. The zero instant is a value and not
+// "not given", see domain.ParseInstant.
+func asked(at *time.Time) time.Time {
+	switch {
+	case at == nil:
+		return time.Time{}
+	case at.IsZero():
+		return at.Add(time.Nanosecond)
+	default:
+		return *at
+	}
+}
+
+type checkConsentsOutput struct {
+	Body struct {
+		Position int64         `json:"position" doc:"The log position that all answers are based on." example:"1042"`
+		Items    []checkedBody `json:"items" nullable:"false" doc:"One for each id, in the order given."`
+	} `nameHint:"Checks"`
+}
+
+type checkedBody struct {
+	SubjectID  uuid.UUID     `json:"subject_id" format:"uuid"`
+	Allowed    bool          `json:"allowed" example:"true"`
+	Reason     domain.Reason `json:"reason" enum:"unknown_subject,purpose_retired,lawful_without_consent,granted,refused,withdrawn,expired,notice_superseded,not_yet_given,never_asked" doc:"As for one person." example:"granted"`
+	ValidUntil *instant      `json:"valid_until" nullable:"true" doc:"As for one person."`
+}
+
+// checkConsents answers for many people at once. All whom the municipality has are
+// recorded as one read.
+func (s *server) checkConsents(
+	ctx context.Context, call commands.Call, in *checkConsentsInput,
+) (*checkConsentsOutput, error) {
+	q, err := in.Body.question()
+	if err != nil {
+		return nil, err
+	}
+	c, err := s.config.Commands.CheckConsents(ctx, call, q)
+	if err != nil {
+		return nil, err
+	}
+
+	if err := s.recordHourly(ctx, call, "check", checkFilter(q.Purpose), c.Known...); err != nil {
+		return nil, err
+	}
+
+	var out checkConsentsOutput
+	out.Body.Position, out.Body.Items = c.Position, make([]checkedBody, len(c.Checks))
+	for i, check := range c.Checks {
+		out.Body.Items[i] = checkedBody{
+			SubjectID: q.Subjects[i].UUID, Allowed: check.Allowed, Reason: check.Reason,
+			ValidUntil: instantOrNull(check.ValidUntil),
 		}
 	}
 	return &out, nil

@@ -25,26 +25,26 @@ type exportInput struct {
 // StateOfConsents holds the parameters of every question about the state of a
 // municipality's consents. It is exported for huma, see Paging.
 type StateOfConsents struct {
-	AsOf          moment `query:"as_of" doc:"The state at this instant; default: at the end of what was known."`
+	AsOf          moment `query:"as_of" doc:"The state at this instant; default: now, named in the answer as the last instant at which anything changed."`
 	KnownAt       moment `query:"known_at" doc:"As known at this instant; default: now."`
-	Position      int64  `query:"position" minimum:"1" doc:"As known at this position of an earlier answer: the same bytes again."`
+	Position      int64  `query:"position" minimum:"1" doc:"As known at this position of an earlier answer; with its as_of, the same bytes again."`
 	Purpose       string `query:"purpose" doc:"Only consents to this purpose."`
 	NoticeVersion int    `query:"notice_version" minimum:"1" doc:"Only decisions on this version of the wording."`
-	Status        string `query:"status" enum:"granted,refused,withdrawn" doc:"Only what had become this by then. A grant that a newer one superseded stays granted, but is not in_force."`
+	Status        string `query:"status" enum:"granted,refused,withdrawn,expired,lapsed" doc:"Only what had become this by then. A grant that a newer one superseded stays granted, but is not in_force."`
 	Channel       string `query:"channel" enum:"web,counter,phone,whatsapp,ussd,paper" doc:"Only decisions that came this way."`
 	Language      string `query:"language" enum:"en,zu,af" doc:"Only decisions on a wording in this language."`
 	GivenFrom     moment `query:"given_from" doc:"Only decisions given at this instant or later."`
 	GivenTo       moment `query:"given_to" doc:"Only decisions given before this instant."`
 }
 
-// question returns what is asked for, and the faults in it. Its position is still to be
+// question returns what is asked for, and the faults in it. Its moment is still to be
 // resolved.
 func (in *StateOfConsents) question(f *domain.Faults) reports.ReplayQuery {
 	if in.Position != 0 && !in.KnownAt.IsZero() {
 		f.Add("position", "invalid", "Give position or known_at, not both.")
 	}
 
-	q := reports.ReplayQuery{At: in.AsOf.Time, ConsentFilter: projections.ConsentFilter{
+	q := reports.ReplayQuery{ConsentFilter: projections.ConsentFilter{
 		Status: domain.Status(in.Status),
 		DecisionFilter: projections.DecisionFilter{
 			Purpose: tidied(f, "purpose", in.Purpose, domain.CanonicalPurposeCode), NoticeVersion: in.NoticeVersion,
@@ -57,22 +57,25 @@ func (in *StateOfConsents) question(f *domain.Faults) reports.ReplayQuery {
 }
 
 // resolve refuses a question about a purpose or a person that never was, which would
-// otherwise be answered as one about something that nobody decided. It returns the
-// position that the question is about.
+// otherwise be answered as one about something that nobody decided. It completes the
+// question with the moment that it is about.
 func (s *server) resolve(
-	ctx context.Context, call commands.Call, in *StateOfConsents, q reports.ReplayQuery,
-) (int64, error) {
+	ctx context.Context, call commands.Call, in *StateOfConsents, q *reports.ReplayQuery,
+) error {
 	if q.Purpose != "" {
 		if err := s.config.Commands.KnownPurpose(ctx, call.Tenant, q.Purpose); err != nil {
-			return 0, err
+			return err
 		}
 	}
 	if !q.Subject.IsZero() {
 		if err := s.config.Commands.KnownPerson(ctx, call.Tenant, q.Subject); err != nil {
-			return 0, err
+			return err
 		}
 	}
-	return s.config.Reports.Resolve(ctx, call.Tenant, in.KnownAt.Time, in.Position)
+
+	about, err := s.config.Reports.Resolve(ctx, call.Tenant, in.AsOf.Time, in.KnownAt.Time, in.Position)
+	q.Position, q.At = about.Position, about.At
+	return err
 }
 
 type exportOutput struct {
@@ -92,12 +95,10 @@ func (s *server) export(ctx context.Context, call commands.Call, in *exportInput
 	var f domain.Faults
 	q := in.question(&f)
 	q.Subject.UUID = optionalID(&f, "subject_id", in.SubjectID)
-	err := f.Err()
-	if err != nil {
+	if err := f.Err(); err != nil {
 		return nil, err
 	}
-
-	if q.Position, err = s.resolve(ctx, call, &in.StateOfConsents, q); err != nil {
+	if err := s.resolve(ctx, call, &in.StateOfConsents, &q); err != nil {
 		return nil, err
 	}
 	municipality, err := s.config.Commands.CodeOf(ctx, call.Tenant)
@@ -183,7 +184,7 @@ func (s *server) replay(
 		return err
 	}
 
-	err = s.config.Reports.Replay(ctx, call.Tenant, q, func(r domain.Decided) error { return x.Write(r, Revealed{}) })
+	err = s.config.Reports.Replay(ctx, call.Tenant, q, func(c domain.Decided) error { return x.Write(c, Revealed{}) })
 	if err != nil {
 		return err
 	}

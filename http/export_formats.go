@@ -42,7 +42,7 @@ func (f Format) mediaType() string {
 
 // schema describes the document to clients.
 func (f Format) schema() *huma.Schema {
-	consent := &huma.Schema{Ref: schemaPrefix + exportedName}
+	consent := &huma.Schema{Ref: schemaPrefix + "ConsentBody"}
 	whole := func(example int) *huma.Schema {
 		return &huma.Schema{Type: huma.TypeInteger, Format: "int64", Examples: []any{example}}
 	}
@@ -105,22 +105,9 @@ type Revealed struct {
 	Phone    string `json:"phone"`
 }
 
-// ConsentBody is consentBody under an exported name, so that huma reads it where it is
-// embedded.
-type ConsentBody = consentBody
-
-// exportedConsent is one consent of an export, in the state of the instant asked about.
-type exportedConsent struct {
-	ConsentBody
-	Status  domain.Status `json:"status" enum:"granted,refused,withdrawn" doc:"What had become of it." example:"granted"`
-	InForce bool          `json:"in_force" doc:"It is the grant in force for its purpose." example:"true"`
-}
-
-const exportedName = "ExportedConsent"
-
 // exportRow is one line of an export.
 type exportRow struct {
-	exportedConsent
+	consentBody
 	Person *Revealed `json:"person,omitempty"`
 }
 
@@ -151,8 +138,8 @@ func NewConsentExport(w io.Writer, of ConsentDocument) (*ConsentExport, error) {
 const exportBuffer = 32 << 10
 
 // Write adds one consent, and its subject if the document names people.
-func (x *ConsentExport) Write(r domain.Decided, person Revealed) error {
-	row := exportRow{exportedConsent: exportedConsent{consentOf(r.Consent), r.Status, r.InForce}}
+func (x *ConsentExport) Write(c domain.Decided, person Revealed) error {
+	row := exportRow{consentBody: consentOf(c)}
 	if x.of.People {
 		row.Person = &person
 	}
@@ -226,6 +213,10 @@ func csvColumns(of ConsentDocument) []csvColumn {
 		text("consented_at", func(r exportRow) string { return printed(r.ConsentedAt) }),
 		{"withdrawn", func(r exportRow) string { return strconv.FormatBool(r.Withdrawn) }},
 		text("withdrawn_at", func(r exportRow) string { return printed(r.WithdrawnAt) }),
+		text("valid_until", func(r exportRow) string { return printed(r.ValidUntil) }),
+		text("lapses_at", func(r exportRow) string { return printed(r.LapsesAt) }),
+		text("status", func(r exportRow) string { return string(r.Status) }),
+		{"in_force", func(r exportRow) string { return strconv.FormatBool(r.InForce) }},
 		text("channel", func(r exportRow) string { return string(r.Channel) }),
 		text("given_at", func(r exportRow) string { return printed(&r.GivenAt) }),
 		text("recorded_at", func(r exportRow) string { return printed(&r.RecordedAt) }),
@@ -238,8 +229,6 @@ func csvColumns(of ConsentDocument) []csvColumn {
 		text("updated_at", func(r exportRow) string { return printed(&r.UpdatedAt) }),
 		text("updated_by", func(r exportRow) string { return printed(r.UpdatedBy) }),
 		{"position", func(r exportRow) string { return position(r.Position) }},
-		text("status", func(r exportRow) string { return string(r.Status) }),
-		{"in_force", func(r exportRow) string { return strconv.FormatBool(r.InForce) }},
 	}
 
 	if of.People {

@@ -110,6 +110,34 @@ func (s *fakeStore) LoadTail(
 	return events, version, err
 }
 
+func (s *fakeStore) LoadPeople(
+	ctx context.Context, tenant domain.TenantID, people []domain.UserID, purpose string, upTo int64,
+	_ func([]domain.Recorded) bool,
+) (map[domain.UserID]domain.PersonDecisions, error) {
+	found := map[domain.UserID]domain.PersonDecisions{}
+	for _, id := range people {
+		events, err := s.Load(ctx, tenant, domain.UserOf(id), domain.ConsentsOf(id))
+		if err != nil {
+			return nil, err
+		}
+
+		var of domain.PersonDecisions
+		for _, e := range events {
+			switch {
+			case e.Position > upTo:
+			case e.Stream == domain.UserOf(id):
+				of.Person = append(of.Person, e)
+			case domain.PurposeNamed(e.Event) == purpose:
+				of.Consents = append(of.Consents, e)
+			}
+		}
+		if len(of.Person) > 0 {
+			found[id] = of
+		}
+	}
+	return found, nil
+}
+
 func (s *fakeStore) LoadPersonal(
 	_ context.Context, tenant domain.TenantID, streams ...domain.Stream,
 ) ([]domain.Recorded, error) {
@@ -648,6 +676,12 @@ func (q *fakeQueries) Consents(
 	return cut(mine, page, func(c domain.Consent) string { return c.ID.String() }), q.store.failing
 }
 
+func (q *fakeQueries) Impact(
+	context.Context, domain.TenantID, projections.ImpactFilter, projections.Page,
+) (projections.Impact, error) {
+	return projections.Impact{}, q.store.failing
+}
+
 func cut[T any](items []T, page projections.Page, cursor func(T) string) projections.Listing[T] {
 	if page.After != "" {
 		at := slices.IndexFunc(items, func(item T) bool { return cursor(item) == page.After })
@@ -707,8 +741,11 @@ func (r *fakeReports) History(
 	return history, nil
 }
 
-func (r *fakeReports) Resolve(ctx context.Context, _ domain.TenantID, _ time.Time, _ int64) (int64, error) {
-	return r.store.Head(ctx)
+func (r *fakeReports) Resolve(
+	ctx context.Context, _ domain.TenantID, at, _ time.Time, _ int64,
+) (reports.Moment, error) {
+	head, err := r.store.Head(ctx)
+	return reports.Moment{Position: head, At: at}, err
 }
 
 func (r *fakeReports) Replay(
@@ -720,7 +757,7 @@ func (r *fakeReports) Replay(
 				return err
 			}
 		}
-		if err := each(domain.Consents{}.Decided(c)); err != nil {
+		if err := each(domain.Decided{Consent: c}); err != nil {
 			return err
 		}
 	}

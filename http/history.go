@@ -34,6 +34,9 @@ type historyBody struct {
 	Basis              *string `json:"basis" doc:"The POPIA s11 ground." example:"consent"`
 	EvidenceSHA256     *string `json:"evidence_sha256" doc:"null also if there is no evidence." example:"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"`
 
+	ValidUntil *instant `json:"valid_until" nullable:"true" doc:"From this instant on a grant no longer holds, as was agreed; null: no end was agreed."`
+	LapsesAt   *instant `json:"lapses_at" nullable:"true" doc:"From this instant on a grant no longer holds, because a newer notice requires a new answer; null: none does."`
+
 	Personal          personalState        `json:"personal" example:"open"`
 	EvidenceReference *string              `json:"evidence_reference" doc:"Where the evidence is kept." example:"form 114"`
 	CompetentPerson   *competentPersonBody `json:"competent_person" doc:"Who decided for the subject (POPIA s35)."`
@@ -75,6 +78,7 @@ func historyOf(h reports.HistoryEntry) historyBody {
 		PurposeDescription: orNull(h.Wording), SHA256: orNull(h.SHA256), Language: orNull(string(h.Language)),
 		Channel: orNull(string(h.Channel)), GivenBy: orNull(h.GivenBy), Basis: orNull(string(h.Basis)),
 		EvidenceSHA256: orNull(h.EvidenceSHA256),
+		ValidUntil:     instantOrNull(h.ValidUntil), LapsesAt: instantOrNull(h.LapsesAt),
 
 		Personal: stateOf(h.Personal), EvidenceReference: orNull(h.EvidenceReference),
 		Reason: orNull(h.Reason), Cause: orNull(h.Cause),

@@ -100,7 +100,9 @@ func TestACheckSaysWhy(t *testing.T) {
 	check("nothing").wantProblem(404, domain.CodeUnknownPurpose)
 	check("nothing&at=0001-01-01T00:00:00Z").wantProblem(404, domain.CodeUnknownPurpose)
 	clerk.send("GET", "/api/v1/consents/check?purpose=nothing&subject_id="+w.tenants["CPT"].String(), "").
-		wantProblem(404, domain.CodeNotFound)
+		wantProblem(404, domain.CodeUnknownPurpose)
+	clerk.send("GET", "/api/v1/consents/check?purpose=alerts&subject_id="+w.tenants["CPT"].String(), "").
+		wantCheck(false, domain.ReasonUnknownSubject)
 }
 
 func TestTheZeroInstantIsAnInstant(t *testing.T) {

@@ -39,7 +39,7 @@ func TestACheckOfAnotherPersonIsALook(t *testing.T) {
 	check(citizen, "newsletter", "").want(200)
 	check(clerk, "nothing_like_it", "").wantProblem(404, domain.CodeUnknownPurpose)
 	clerk.send("GET", "/api/v1/consents/check?purpose=newsletter&subject_id=019c0000-0000-7000-8000-000000000001", "").
-		wantProblem(404, domain.CodeNotFound)
+		wantCheck(false, domain.ReasonUnknownSubject)
 	if after := len(w.store.events()); after != before {
 		t.Errorf("checks of oneself, an unknown purpose and an unknown person made %d events", after-before)
 	}

@@ -130,7 +130,8 @@ func (w writer) consent(c consentBody) paperRecord {
 	}
 
 	facts := w.facts(
-		"decision", w.of(decision), "withdrawn_at", w.maybe(c.WithdrawnAt), "wording", c.PurposeDescription,
+		"decision", w.of(decision), "withdrawn_at", w.maybe(c.WithdrawnAt), "valid_until", w.maybe(c.ValidUntil),
+		"lapses_at", w.maybe(c.LapsesAt), "wording", c.PurposeDescription,
 	)
 	facts[len(facts)-1].Language = c.Language
 

@@ -130,6 +130,9 @@ func refusals(r *route) []domain.Code {
 		codes = append(codes, codeTooLarge, codeUnsupportedMedia, domain.CodeInvalid, domain.CodeIdempotencyKeyReused,
 			domain.CodeBusy, domain.CodeOverloaded, domain.CodeOutcomeUnknown, domain.CodeClockDiffers)
 	}
+	if r.query {
+		codes = append(codes, codeTooLarge, codeUnsupportedMedia, domain.CodeInvalid, domain.CodeOverloaded)
+	}
 	if r.versioned {
 		codes = append(codes, domain.CodeStale)
 	}
@@ -197,7 +200,6 @@ func (s *server) describe() ([]byte, error) {
 
 	schemas.Schema(reflect.TypeFor[problem](), true, problemName)
 	schemas.Map()[problemName].Properties["code"].Enum = allCodes()
-	schemas.Schema(reflect.TypeFor[exportedConsent](), true, exportedName) // no operation shows it to huma
 	finish(schemas)
 
 	var faults []error

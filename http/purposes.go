@@ -21,6 +21,7 @@ type purposeBody struct {
 	Special   bool         `json:"special_personal_information" doc:"As defined in POPIA s26." example:"false"`
 	Retention string       `json:"retention" example:"until consent is withdrawn; proof of consent 3 years longer"`
 	Retired   bool         `json:"retired" doc:"true: nothing more is recorded for it." example:"false"`
+	Validity  *int         `json:"validity_days" nullable:"true" doc:"How many days a consent holds that is given now; null: until it is withdrawn." example:"730"`
 	Notice    noticeBody   `json:"notice" doc:"The newest version."`
 }
 
@@ -29,13 +30,15 @@ type noticeBody struct {
 	Texts       map[string]string `json:"texts" doc:"By language: en, zu, af." example:"{\"en\":\"To send you SMS alerts about water and electricity interruptions.\",\"zu\":\"Ukukuthumelela izaziso ze-SMS mayelana nokuphazamiseka kwamanzi nogesi.\",\"af\":\"Om SMS-kennisgewings oor water- en kragonderbrekings aan u te stuur.\"}"`
 	PublishedAt *instant          `json:"published_at" nullable:"true" doc:"null: built in."`
 	InUseSince  instant           `json:"in_use_since" doc:"When people were first shown this wording; 0001-01-01T00:00:00Z: from the very start."`
+	Reconsent   *instant          `json:"reconsent" nullable:"true" doc:"When consents under older versions lapse; null: they do not."`
+	Validity    *int              `json:"validity_days" nullable:"true" doc:"How many days a consent under this version holds; null: until it is withdrawn." example:"730"`
 	SHA256      map[string]string `json:"sha256" doc:"SHA-256 of each text's UTF-8 bytes, hexadecimal." example:"{\"en\":\"1c31e3af462d98d0d2af3cefc4abc7a34d63efa7ac23e4c65afb9065bc0b9dd4\",\"zu\":\"73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e\",\"af\":\"7abb6b08158307913f6b1584f1e7d1a02e25071291b0c233516b3ded27311e1f\"}"`
 }
 
 func purposeOf(p domain.Purpose) purposeBody {
 	return purposeBody{
 		Code: p.Code, Basis: p.Basis, Special: p.Special, Retention: p.Retention, Retired: p.Retired,
-		Notice: noticeOf(p.Current()),
+		Notice: noticeOf(p.Current()), Validity: daysOrNull(p.Current().ValidityDays),
 	}
 }
 
@@ -43,7 +46,15 @@ func noticeOf(n domain.Notice) noticeBody {
 	return noticeBody{
 		Version: n.Version, Texts: byLanguage(n.Texts), SHA256: byLanguage(n.SHA256),
 		PublishedAt: instantOrNull(n.PublishedAt), InUseSince: instant(n.InUseSince),
+		Reconsent: instantOrNull(n.Reconsent), Validity: daysOrNull(n.ValidityDays),
 	}
+}
+
+func daysOrNull(days int) *int {
+	if days == 0 {
+		return nil
+	}
+	return &days
 }
 
 func byLanguage(texts map[domain.Language]string) map[string]string {
@@ -207,6 +218,7 @@ type definePurposeInput struct {
 		Basis     string `json:"basis" says:"enum=consent|contract|legal_obligation|subject_interest|public_law_duty|legitimate_interest" example:"consent"`
 		Special   bool   `json:"special_personal_information" doc:"As defined in POPIA s26." example:"false"`
 		Retention string `json:"retention" says:"min=1;max=500" doc:"How long data for this purpose is kept (POPIA s14)." example:"1 year after the last event"`
+		Validity  *int   `json:"validity_days,omitempty" minimum:"1" maximum:"36525" doc:"How many days a consent holds; default: until it is withdrawn. The value in force when it was given counts."`
 		Notice    struct {
 			Texts      textsBody  `json:"texts"`
 			InUseSince *time.Time `json:"in_use_since,omitempty" doc:"When people were first shown this wording, not in the future; default: now. 0001-01-01T00:00:00Z: from the very start."`
@@ -220,7 +232,7 @@ func (s *server) definePurpose(
 	b := in.Body
 	return purposeAnswer(s.config.Commands.DefinePurpose(ctx, call, domain.DefinePurpose{
 		Code: b.Code, Basis: domain.Basis(b.Basis), Special: b.Special, Retention: b.Retention,
-		Texts: b.Notice.Texts.texts(), InUseSince: b.Notice.InUseSince,
+		Texts: b.Notice.Texts.texts(), InUseSince: b.Notice.InUseSince, ValidityDays: b.Validity,
 	}))
 }
 
@@ -229,6 +241,8 @@ type publishNoticeInput struct {
 	Body struct {
 		Texts      textsBody  `json:"texts"`
 		InUseSince *time.Time `json:"in_use_since,omitempty" doc:"When people were first shown this wording: not in the future, and not before the wording it replaces; default: now."`
+		Reconsent  *time.Time `json:"reconsent,omitempty" doc:"Consents under older versions lapse at this instant, which is not in the past; default: they stay."`
+		Validity   *int       `json:"validity_days,omitempty" minimum:"0" maximum:"36525" doc:"How many days a consent under this version holds; 0: until it is withdrawn; default: as under the version before."`
 	} `nameHint:"PublishNoticeBody"`
 }
 
@@ -236,7 +250,8 @@ func (s *server) publishNotice(
 	ctx context.Context, call commands.Call, in *publishNoticeInput,
 ) (*purposeChanged, error) {
 	return purposeAnswer(s.config.Commands.PublishNotice(ctx, call, commands.PublishNotice{
-		Code: in.Code, Texts: in.Body.Texts.texts(), InUseSince: in.Body.InUseSince,
+		Code: in.Code, Texts: in.Body.Texts.texts(), InUseSince: in.Body.InUseSince, Reconsent: in.Body.Reconsent,
+		ValidityDays: in.Body.Validity,
 	}))
 }
 

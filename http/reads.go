@@ -43,18 +43,21 @@ func (s *server) recordReadOfAll(
 	return err
 }
 
-// recordHourly is recordRead of one person for requests that are often repeated: the same
-// read is recorded once an hour.
+// recordHourly is recordRead for requests that are often repeated: the same read, of the
+// same people in the same order, is recorded once an hour.
 func (s *server) recordHourly(
-	ctx context.Context, call commands.Call, fields string, filter map[string]string, person domain.UserID,
+	ctx context.Context, call commands.Call, fields string, filter map[string]string, people ...domain.UserID,
 ) error {
-	if person == call.User || person.IsZero() {
+	others := slices.DeleteFunc(slices.Clone(people), func(p domain.UserID) bool {
+		return p == call.User || p.IsZero()
+	})
+	if len(others) == 0 {
 		return nil
 	}
 
 	route := s.routes[traceOf(ctx).id]
 	_, err := s.config.Commands.RecordRead(ctx, call, commands.RecordRead{
-		Route: route.method + " " + route.path, Fields: fields, Subjects: []domain.UserID{person}, Filter: filter,
+		Route: route.method + " " + route.path, Fields: fields, Subjects: others, Filter: filter,
 		Hourly: true,
 	})
 	return err

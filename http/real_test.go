@@ -207,7 +207,7 @@ func TestOnTheRealLog(t *testing.T) {
 	stranger.send("GET", one, "").wantProblem(404, domain.CodeNotFound)
 	stranger.send("POST", one+"/withdraw", "").wantProblem(404, domain.CodeNotFound)
 	stranger.send("GET", "/api/v1/consents/check?purpose=newsletter&subject_id="+p.id, "").
-		wantProblem(404, domain.CodeNotFound)
+		wantCheck(false, domain.ReasonUnknownSubject)
 
 	account := p.send("GET", "/api/v1/consents", "").want(200).items()[1]["id"].(string)
 	// Withdrawing this one closes the account.

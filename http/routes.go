@@ -27,6 +27,9 @@ type route struct {
 	waits string
 	// versioned routes honour If-Match.
 	versioned bool
+	// query marks a question that is sent by POST because of its size: it changes nothing,
+	// so that it takes no Idempotency-Key.
+	query bool
 	// bare routes are open even to callers who must set up a second factor first, see
 	// Config.RequireTOTP.
 	bare bool
@@ -337,11 +340,17 @@ func routes() []route {
 		{
 			id: "check_consent", method: "GET", path: api + "/consents/check",
 			who: selfOrStaff, rate: accountRate, waits: logItself,
-			serve:   on((*server).checkConsent),
-			summary: "May personal data be processed for this purpose at an instant, as known at an instant?",
-			codes: []domain.Code{
-				domain.CodeForbidden, domain.CodeNotFound, domain.CodeUnknownPurpose, domain.CodeInvalid,
-			},
+			serve:    on((*server).checkConsent),
+			summary:  "May personal data be processed for this purpose at an instant, as known at an instant?",
+			codes:    []domain.Code{domain.CodeForbidden, domain.CodeUnknownPurpose, domain.CodeInvalid},
+			statuses: map[domain.Code]int{domain.CodeUnknownPurpose: http.StatusNotFound},
+		},
+		{
+			id: "check_consents", method: "POST", path: api + "/consents/check",
+			who: staff, rate: accountRate, waits: logItself, query: true,
+			serve:    on((*server).checkConsents),
+			summary:  "The same question about up to 1000 people, answered from one moment; it changes nothing",
+			codes:    []domain.Code{domain.CodeUnknownPurpose, domain.CodeInvalid},
 			statuses: map[domain.Code]int{domain.CodeUnknownPurpose: http.StatusNotFound},
 		},
 		{
@@ -483,6 +492,14 @@ func routes() []route {
 			codes:   []domain.Code{domain.CodeInvalid, domain.CodeUnknownPurpose, domain.CodeOverloaded},
 		},
 		{
+			id: "purpose_impact", method: "GET", path: api + "/compliance/purposes/{code}/impact",
+			who: overseers, rate: accountRate, waits: "consents",
+			serve:    on((*server).impact),
+			summary:  "Who would have to be asked again if the next notice of a purpose required it",
+			codes:    []domain.Code{domain.CodeUnknownPurpose, domain.CodeInvalid},
+			statuses: map[domain.Code]int{domain.CodeUnknownPurpose: http.StatusNotFound},
+		},
+		{
 			id: "exposure", method: "GET", path: api + "/compliance/exposure",
 			who: overseers, rate: accountRate, waits: logItself,
 			serve:   on((*server).exposure),
@@ -525,4 +542,4 @@ func (r *route) validate() error {
 func (r *route) readsLog() bool { return r.rate != unlimited && r.rate != assetRate }
 
 // command reports whether the route changes something.
-func (r *route) command() bool { return r.method != http.MethodGet }
+func (r *route) command() bool { return r.method != http.MethodGet && !r.query }

@@ -136,7 +136,7 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 		"/api/v1/users/me":       {"DELETE", []string{"GET", "HEAD", "PATCH"}},
 		"/api/v1/auth/login":     {"GET", []string{"POST"}},
 		"/api/v1/municipalities": {"PUT", []string{"GET", "HEAD", "POST"}},
-		"/api/v1/consents/check": {"POST", []string{"GET", "HEAD"}},
+		"/api/v1/consents/check": {"PUT", []string{"GET", "HEAD", "POST"}},
 		"/health":                {"POST", []string{"GET", "HEAD"}},
 		"/":                      {"POST", []string{"GET", "HEAD"}},
 		"/api/v1/consents":       {"OPTIONS", []string{"GET", "HEAD", "POST"}},

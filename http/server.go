@@ -78,6 +78,9 @@ type Queries interface {
 		id domain.ConsentID) (domain.Consent, error)
 	Consents(ctx context.Context, tenant domain.TenantID, subject domain.UserID,
 		page projections.Page) (projections.Listing[domain.Consent], error)
+	// Impact lists the grants that would lapse with a version of a notice.
+	Impact(ctx context.Context, tenant domain.TenantID, f projections.ImpactFilter,
+		page projections.Page) (projections.Impact, error)
 	// WaitFor waits until a projection has reached a position; after 2 s it returns
 	// read_model_behind.
 	WaitFor(ctx context.Context, projection string, position int64) error
@@ -88,8 +91,8 @@ type Queries interface {
 type Reports interface {
 	History(ctx context.Context, tenant domain.TenantID, subject domain.UserID,
 		page projections.Page) (projections.Listing[reports.HistoryEntry], error)
-	// Resolve returns the position that a replay is about.
-	Resolve(ctx context.Context, tenant domain.TenantID, knownAt time.Time, position int64) (int64, error)
+	// Resolve returns the moment that a replay is about.
+	Resolve(ctx context.Context, tenant domain.TenantID, at, knownAt time.Time, position int64) (reports.Moment, error)
 	Replay(ctx context.Context, tenant domain.TenantID, q reports.ReplayQuery, each func(domain.Decided) error) error
 	// Summary counts what Replay would pass on.
 	Summary(ctx context.Context, tenant domain.TenantID, q reports.ReplayQuery,

@@ -22,7 +22,7 @@ type summaryOutput struct {
 	Position string `header:"Event-Position" doc:"The log position that the counts were made at."`
 	Body     struct {
 		Position int64                   `json:"position" doc:"As known at this position." example:"1050"`
-		AsOf     *instant                `json:"as_of" nullable:"true" doc:"As requested."`
+		AsOf     *instant                `json:"as_of" nullable:"true" doc:"The state at this instant: as requested, otherwise the last at which anything changed; null: at the end of what was known."`
 		By       []projections.Dimension `json:"by" nullable:"false" enum:"purpose,notice_version,language,channel,status" doc:"As requested."`
 		Items    []countedBody           `json:"items" nullable:"false" doc:"One for each combination that occurs."`
 		Count    int64                   `json:"count" doc:"Of all items." example:"1204"`
@@ -35,7 +35,7 @@ type countedBody struct {
 	NoticeVersion int             `json:"notice_version,omitempty"`
 	Language      domain.Language `json:"language,omitempty" enum:"en,zu,af"`
 	Channel       domain.Channel  `json:"channel,omitempty" enum:"web,counter,phone,whatsapp,ussd,paper"`
-	Status        domain.Status   `json:"status,omitempty" enum:"granted,refused,withdrawn" example:"granted"`
+	Status        domain.Status   `json:"status,omitempty" enum:"granted,refused,withdrawn,expired,lapsed" example:"granted"`
 	Count         int64           `json:"count" example:"1204"`
 }
 
@@ -51,11 +51,10 @@ func countedOf(c reports.Counted) countedBody {
 func (s *server) countConsents(ctx context.Context, call commands.Call, in *summaryInput) (*summaryOutput, error) {
 	var f domain.Faults
 	q := in.question(&f)
-	err := f.Err()
-	if err != nil {
+	if err := f.Err(); err != nil {
 		return nil, err
 	}
-	if q.Position, err = s.resolve(ctx, call, &in.StateOfConsents, q); err != nil {
+	if err := s.resolve(ctx, call, &in.StateOfConsents, &q); err != nil {
 		return nil, err
 	}
 

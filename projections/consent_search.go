@@ -158,6 +158,20 @@ func (s *ConsentSearch) Unsettled(
 	return s.pages(ctx, strings.Join(parts, " union ")+" order by 1", w.Args, page, each)
 }
 
+// LastEnd returns the newest instant up to another at which a grant ended by itself, of
+// the grants up to the position that the read table holds; zero: none did. The log says
+// it of those that are later, from the returned position on.
+func (s *ConsentSearch) LastEnd(ctx context.Context, now time.Time) (end time.Time, after int64, err error) {
+	const sql = `select c.valid_until from trust.consents c
+		where c.tenant_id = $1 and c.valid_until <= $2 and c.decided <= $3 order by c.valid_until desc limit 1`
+
+	err = s.tx.QueryRow(ctx, sql, pgx.QueryExecModeCacheDescribe, s.tenant.UUID, now, s.position).Scan(&end)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = nil
+	}
+	return end.UTC(), min(s.checkpoint, s.position), eventstore.Unavailable(err)
+}
+
 // unsettled returns queries for the people about whom the read table does not say what is
 // asked; $1 is the tenant. They are those who decided something between the position and
 // the checkpoint, and for an instant of the past those with an event of a time when the
@@ -282,22 +296,24 @@ func CompareGroups(a, b ConsentGroup, by []Dimension) int {
 	return 0
 }
 
-// Count adds to counts the consents of all people but the unsettled ones, by group, in
-// the state of an instant (zero: at the end).
+// Count adds to counts the consents of all people but the unsettled ones, by group, as
+// they stand under some rules.
 func (s *ConsentSearch) Count(
-	ctx context.Context, f ConsentFilter, at time.Time, by []Dimension, counts map[ConsentGroup]int64,
+	ctx context.Context, f ConsentFilter, rules domain.Rules, by []Dimension, counts map[ConsentGroup]int64,
 ) error {
+	at := rules.Clocks().At
 	w := pg.Where{Args: []any{s.tenant.UUID, unlessZero(at)}}
+	status := standingOf(&w, rules).status
 	f.add(&w)
 	if f.Status != "" {
-		w.And(statusAt+" = %s", string(f.Status))
+		w.And("(" + status + ") = " + w.Arg(string(f.Status)))
 	}
 	if parts := s.unsettled(&w, at); len(parts) > 0 {
 		w.And("not exists (select from (" + strings.Join(parts, " union all ") +
 			") u (subject) where u.subject = c.subject_id)")
 	}
 
-	sql := `select ` + groupColumns(by) + `, count(*) from trust.consents c
+	sql := `select ` + groupColumns(by, status) + `, count(*) from trust.consents c
 		where c.tenant_id = $1 and c.given_at <= coalesce($2::timestamptz, 'infinity')` + w.SQL() + `
 		group by 1, 2, 3, 4, 5`
 	// Planned each time, with the values known.
@@ -316,12 +332,8 @@ func (s *ConsentSearch) Count(
 	return eventstore.Unavailable(err)
 }
 
-// statusAt is domain.Consent.Status of a row c at the instant $2.
-const statusAt = `case when not c.consented then 'refused'
-	when c.withdrawn_at <= coalesce($2::timestamptz, 'infinity') then 'withdrawn' else 'granted' end`
-
 // groupColumns returns the columns of a group, in the order of its fields.
-func groupColumns(by []Dimension) string {
+func groupColumns(by []Dimension, status string) string {
 	columns := []struct {
 		of       Dimension
 		sql, not string
@@ -330,7 +342,7 @@ func groupColumns(by []Dimension) string {
 		{ByNoticeVersion, "c.notice_version", "0"},
 		{ByLanguage, "c.language", "''"},
 		{ByChannel, "c.channel", "''"},
-		{ByStatus, statusAt, "''"},
+		{ByStatus, status, "''"},
 	}
 
 	list := make([]string, len(columns))

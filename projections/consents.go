@@ -3,6 +3,7 @@ package projections
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -32,9 +33,9 @@ func (consents) Name() string { return "consents" }
 func (p consents) Kinds() []domain.StreamType { return []domain.StreamType{p.source().kind} }
 
 // Apply implements Projection. Its work depends on the page alone, not on how much its
-// people decided before: a withdrawal changes the rows that it ends, and a decision
-// recorded late is folded with the withdrawals that take effect after it. Only where the
-// log was ahead of the clock do instants not tell the order; then the person's history is
+// people decided before: an event changes the rows that it ends or follows, and a
+// decision recorded late is folded with what takes effect after it. Only where the log
+// was ahead of the clock do instants not tell the order; then the person's history is
 // folded whole.
 func (c consents) Apply(ctx context.Context, tx follow.Tx, events []domain.Recorded, upTo int64) error {
 	whole, events, err := stampedAhead(ctx, tx, events, upTo)
@@ -42,26 +43,33 @@ func (c consents) Apply(ctx context.Context, tx follow.Tx, events []domain.Recor
 		return err
 	}
 
-	ended, err := c.ended(ctx, tx, events)
+	rows, err := c.changed(ctx, tx, events)
 	if err != nil {
 		return err
 	}
 
-	later, err := laterWithdrawals(ctx, tx, events)
+	later, err := laterEvents(ctx, tx, events)
 	if err != nil {
 		return err
 	}
 
-	histories := make(map[stream][]domain.Recorded)
-	for _, e := range slices.Concat(whole, later, events) {
-		histories[streamOf(e)] = append(histories[streamOf(e)], e)
-	}
-
-	rows := ended
-	for _, history := range histories {
+	for _, history := range perStream(whole) {
 		rows = append(rows, foldConsents(history)...)
 	}
+	for _, history := range perStream(slices.Concat(later, events)) {
+		rows = append(rows, slices.DeleteFunc(foldConsents(history), func(r consentRow) bool {
+			return r.Decided < events[0].Position // from before the page, and changed above
+		})...)
+	}
 	return consentsTable().upsert(ctx, tx, c.table, rows)
+}
+
+func perStream(events []domain.Recorded) map[stream][]domain.Recorded {
+	byStream := make(map[stream][]domain.Recorded)
+	for _, e := range events {
+		byStream[streamOf(e)] = append(byStream[streamOf(e)], e)
+	}
+	return byStream
 }
 
 // stampedAhead finds the people of a page with an event that was recorded while the log
@@ -112,36 +120,42 @@ type decisions struct {
 	purpose string
 }
 
-// ended reads the rows from before the page that its withdrawals end, or end earlier than
-// before, and returns them changed accordingly. A grant ends with the first withdrawal
-// after it, by effective time and position.
-func (c consents) ended(ctx context.Context, tx pgx.Tx, page []domain.Recorded) ([]consentRow, error) {
-	const from = `
-		from unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[]) k (tenant, subject, purpose, since)
-		join %s t on t.tenant_id = k.tenant and t.subject_id = k.subject and t.purpose = k.purpose
-		where t.consented and t.decided < $5 and (t.withdrawn_at is null or t.withdrawn_at > k.since)`
+// aboutOne are the events of a page about one person and purpose, in the order in which
+// they take effect.
+type aboutOne struct{ decided, withdrawn []domain.Recorded }
 
-	withdrawals := make(map[decisions][]domain.Recorded)
-	for _, e := range page {
-		if w, ok := e.Event.(*domain.ConsentWithdrawn); ok {
-			key := decisions{streamOf(e), w.Purpose}
-			withdrawals[key] = append(withdrawals[key], e)
-		}
-	}
-	if len(withdrawals) == 0 {
+// changed reads the rows from before the page that its events change, and returns them
+// changed: a grant ends with the first withdrawal after it, and any decision is
+// superseded by the next one, by effective time and position.
+func (c consents) changed(ctx context.Context, tx pgx.Tx, page []domain.Recorded) ([]consentRow, error) {
+	const from = `
+		from unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::timestamptz[])
+			k (tenant, subject, purpose, decided, withdrawn)
+		join %s t on t.tenant_id = k.tenant and t.subject_id = k.subject and t.purpose = k.purpose
+		where t.decided < $6
+			and (t.consented and (t.withdrawn_at is null and k.withdrawn is not null or t.withdrawn_at > k.withdrawn)
+				or t.superseded_at is null and k.decided is not null or t.superseded_at > k.decided)`
+
+	pages := inPage(page)
+	if len(pages) == 0 {
 		return nil, nil
 	}
-
-	keys, since := make([]decisions, 0, len(withdrawals)), make([]time.Time, 0, len(withdrawals))
-	for key, in := range withdrawals {
-		slices.SortStableFunc(in, func(a, b domain.Recorded) int { return a.EffectiveAt.Compare(b.EffectiveAt) })
-		keys, since = append(keys, key), append(since, in[0].EffectiveAt)
+	keys := slices.Collect(maps.Keys(pages))
+	first := func(of func(aboutOne) []domain.Recorded) []*time.Time {
+		return each(keys, func(k decisions) *time.Time {
+			if events := of(pages[k]); len(events) > 0 {
+				return &events[0].EffectiveAt
+			}
+			return nil
+		})
 	}
 
 	found, err := tx.Query(ctx, fmt.Sprintf("select t."+strings.Join(consentsTable().names(), ", t.")+from, c.table),
 		each(keys, func(k decisions) [16]byte { return k.tenant }),
 		each(keys, func(k decisions) [16]byte { return k.id }),
-		each(keys, func(k decisions) string { return k.purpose }), since, page[0].Position)
+		each(keys, func(k decisions) string { return k.purpose }),
+		first(func(o aboutOne) []domain.Recorded { return o.decided }),
+		first(func(o aboutOne) []domain.Recorded { return o.withdrawn }), page[0].Position)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", c.table, err)
 	}
@@ -152,24 +166,85 @@ func (c consents) ended(ctx context.Context, tx pgx.Tx, page []domain.Recorded) 
 
 	changed := rows[:0]
 	for _, r := range rows {
-		in := withdrawals[decisions{stream{r.Tenant.UUID, r.Subject.UUID}, r.Purpose}]
-		first, _ := slices.BinarySearchFunc(in, r.GivenAt, func(w domain.Recorded, given time.Time) int {
-			return w.EffectiveAt.Compare(given)
-		})
-		if first == len(in) || r.Withdrawn() && !in[first].EffectiveAt.Before(r.WithdrawnAt) {
-			continue
+		about := pages[decisions{stream{r.Tenant.UUID, r.Subject.UUID}, r.Purpose}]
+		ended, superseded := r.end(about.withdrawn), r.supersede(about.decided)
+		if ended || superseded {
+			changed = append(changed, r)
 		}
-
-		by := in[first]
-		r.WithdrawnAt, r.Position, r.UpdatedAt, r.UpdatedBy = by.EffectiveAt, by.Position, by.RecordedAt, by.Actor
-		changed = append(changed, r)
 	}
 	return changed, nil
 }
 
-// laterWithdrawals reads the withdrawals recorded before the page that may end consents
-// of the page that were given even earlier.
-func laterWithdrawals(ctx context.Context, tx follow.Tx, page []domain.Recorded) ([]domain.Recorded, error) {
+// inPage sorts the events of a page by what they are about.
+func inPage(page []domain.Recorded) map[decisions]aboutOne {
+	pages := make(map[decisions]aboutOne)
+	for _, e := range page {
+		var purpose string
+		var withdrawal bool
+		switch event := e.Event.(type) {
+		case *domain.ConsentGranted:
+			purpose = event.Purpose
+		case *domain.ConsentRefused:
+			purpose = event.Purpose
+		case *domain.ConsentWithdrawn:
+			purpose, withdrawal = event.Purpose, true
+		default:
+			continue
+		}
+
+		key := decisions{streamOf(e), purpose}
+		about := pages[key]
+		if withdrawal {
+			about.withdrawn = append(about.withdrawn, e)
+		} else {
+			about.decided = append(about.decided, e)
+		}
+		pages[key] = about
+	}
+
+	byInstant := func(a, b domain.Recorded) int { return a.EffectiveAt.Compare(b.EffectiveAt) }
+	for _, about := range pages {
+		slices.SortStableFunc(about.decided, byInstant)
+		slices.SortStableFunc(about.withdrawn, byInstant)
+	}
+	return pages
+}
+
+// firstAfter returns the first of some events that takes effect at an instant or later.
+func firstAfter(events []domain.Recorded, given time.Time) (domain.Recorded, bool) {
+	first, _ := slices.BinarySearchFunc(events, given, func(e domain.Recorded, given time.Time) int {
+		return e.EffectiveAt.Compare(given)
+	})
+	if first == len(events) {
+		return domain.Recorded{}, false
+	}
+	return events[first], true
+}
+
+// end ends a row from before the page by one of its withdrawals, and reports whether it
+// did.
+func (r *consentRow) end(withdrawn []domain.Recorded) bool {
+	w, ends := firstAfter(withdrawn, r.GivenAt)
+	if !ends || !r.Consented || r.Withdrawn() && !w.EffectiveAt.Before(r.WithdrawnAt) {
+		return false
+	}
+	r.WithdrawnAt, r.Position, r.UpdatedAt, r.UpdatedBy = w.EffectiveAt, w.Position, w.RecordedAt, w.Actor
+	return true
+}
+
+// supersede does the same for the page's decisions.
+func (r *consentRow) supersede(decided []domain.Recorded) bool {
+	d, follows := firstAfter(decided, r.GivenAt)
+	if !follows || !r.SupersededAt.IsZero() && !d.EffectiveAt.Before(r.SupersededAt) {
+		return false
+	}
+	r.SupersededAt = d.EffectiveAt
+	return true
+}
+
+// laterEvents reads the events recorded before the page that may end or supersede
+// decisions of the page that were given even earlier.
+func laterEvents(ctx context.Context, tx follow.Tx, page []domain.Recorded) ([]domain.Recorded, error) {
 	since := make(map[domain.UserID]time.Time)
 	for _, e := range page {
 		subject := domain.UserID{UUID: e.Stream.ID}
@@ -182,9 +257,12 @@ func laterWithdrawals(ctx context.Context, tx follow.Tx, page []domain.Recorded)
 		return nil, nil
 	}
 
-	events, err := tx.Log.EffectiveSince(ctx, tx, (*domain.ConsentWithdrawn)(nil), since, page[0].Position-1)
+	kinds := []domain.Event{
+		(*domain.ConsentGranted)(nil), (*domain.ConsentRefused)(nil), (*domain.ConsentWithdrawn)(nil),
+	}
+	events, err := tx.Log.EffectiveSince(ctx, tx, kinds, since, page[0].Position-1)
 	if err != nil {
-		return nil, fmt.Errorf("load withdrawals: %w", err)
+		return nil, fmt.Errorf("load later events: %w", err)
 	}
 	return events, nil
 }
@@ -244,6 +322,8 @@ func consentsTable() readTable[consentRow] {
 		col("position", "bigint", func(r consentRow) int64 { return r.Position }),
 		col("updated_at", "timestamptz", func(r consentRow) *time.Time { return unlessZero(r.UpdatedAt) }),
 		col("updated_by", "uuid", func(r consentRow) *[16]byte { return unlessZero([16]byte(r.UpdatedBy.UUID)) }),
+		col("valid_until", "timestamptz", func(r consentRow) *time.Time { return unlessZero(r.ValidUntil) }),
+		col("superseded_at", "timestamptz", func(r consentRow) *time.Time { return unlessZero(r.SupersededAt) }),
 	}
 
 	return readTable[consentRow]{
@@ -257,7 +337,7 @@ func scanConsent(r pgx.CollectableRow) (consentRow, error) {
 	err := r.Scan(&c.ID.UUID, &c.Tenant.UUID, &c.Subject.UUID, &c.Purpose, &c.NoticeVersion, &c.Wording, &c.SHA256,
 		&c.Language, &c.Consented, &c.Channel, &c.GivenBy, (*orZeroID)(&c.RecordedBy.UUID), &c.EvidenceSHA256, &c.GivenAt,
 		&c.RecordedAt, (*orZeroTime)(&c.WithdrawnAt), &c.Decided, &c.Position, (*orZeroTime)(&c.UpdatedAt),
-		(*orZeroID)(&c.UpdatedBy.UUID))
+		(*orZeroID)(&c.UpdatedBy.UUID), (*orZeroTime)(&c.ValidUntil), (*orZeroTime)(&c.SupersededAt))
 
 	c.GivenAt, c.RecordedAt = c.GivenAt.UTC(), c.RecordedAt.UTC()
 	return c, err

@@ -21,7 +21,7 @@ type replayCmd struct {
 	Subject  identity `placeholder:"ID" help:"Only consents of this person."`
 	Purpose  word     `placeholder:"CODE" help:"Only consents for this purpose."`
 	Notice   ordinal  `name:"notice-version" placeholder:"N" help:"Only decisions on this version of the wording."`
-	Status   word     `placeholder:"STATUS" help:"Only consents that had become this: granted, refused or withdrawn."`
+	Status   word     `placeholder:"STATUS" help:"Only consents that had become this: granted, refused, withdrawn, expired or lapsed."`
 	Channel  word     `placeholder:"CHANNEL" help:"Only decisions that came this way: web, counter, phone, whatsapp, ussd or paper."`
 	Language word     `placeholder:"CODE" help:"Only decisions on a wording in this language: en, zu or af."`
 	From     moment   `name:"given-from" placeholder:"TIME" help:"Only decisions given at this instant or later."`
@@ -68,7 +68,7 @@ func (r replayCmd) Run(ctx context.Context, p *program) error {
 // question checks that the person and the purpose exist: an answer about one that does
 // not would look like one about somebody who never decided anything.
 func (r replayCmd) question(ctx context.Context, o *opened) (tenant domain.TenantID, q reports.ReplayQuery, err error) {
-	q = reports.ReplayQuery{At: r.AsOf.Time, Subject: domain.UserID(r.Subject), ConsentFilter: r.filter()}
+	q = reports.ReplayQuery{Subject: domain.UserID(r.Subject), ConsentFilter: r.filter()}
 	var f domain.Faults
 	if q.Check(&f); f.Err() != nil {
 		return tenant, q, f.Err()
@@ -88,7 +88,8 @@ func (r replayCmd) question(ctx context.Context, o *opened) (tenant domain.Tenan
 		}
 	}
 
-	q.Position, err = o.reports.Resolve(ctx, tenant, r.KnownAt.Time, int64(r.Position))
+	about, err := o.reports.Resolve(ctx, tenant, r.AsOf.Time, r.KnownAt.Time, int64(r.Position))
+	q.Position, q.At = about.Position, about.At
 	return tenant, q, err
 }
 
@@ -121,7 +122,7 @@ func (r replayCmd) record(ctx context.Context, o *opened, tenant domain.TenantID
 
 // consentWriter is a document of consents being written.
 type consentWriter interface {
-	Write(r domain.Decided, person apphttp.Revealed) error
+	Write(c domain.Decided, person apphttp.Revealed) error
 	Close() error
 }
 
@@ -170,8 +171,8 @@ const batchSize = 500
 
 func nameless([]domain.UserID) (map[domain.UserID]domain.User, error) { return nil, nil }
 
-func (b *batch) add(r domain.Decided) error {
-	if b.held = append(b.held, r); len(b.held) < batchSize {
+func (b *batch) add(c domain.Decided) error {
+	if b.held = append(b.held, c); len(b.held) < batchSize {
 		return nil
 	}
 	return b.flush()
@@ -227,12 +228,9 @@ func (t *consentTable) Write(c domain.Decided, person apphttp.Revealed) error {
 	}
 
 	t.count++
-	decision, withdrawn, by, who := "refused", "", "an operator", c.Subject.String()
-	if c.Consented {
-		decision = "granted"
-	}
+	decision, withdrawn, by, who := c.Status, "", "an operator", c.Subject.String()
 	if c.Withdrawn() {
-		withdrawn = seconds(c.WithdrawnAt)
+		decision, withdrawn = domain.StatusGranted, seconds(c.WithdrawnAt)
 	}
 	if !c.RecordedBy.IsZero() {
 		by = c.RecordedBy.String()

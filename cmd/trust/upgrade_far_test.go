@@ -57,6 +57,7 @@ func TestFarASystemOf5b32fc4IsMigratedVerifiedFollowedAndServed(t *testing.T) {
 		u.followsWhatIsNew,
 		u.takesASecondFactor,
 		u.countsOfficersOfBefore,
+		u.endsWithoutAnEvent,
 		u.isRebuilt,
 		u.isVerified,
 	} {
@@ -268,7 +269,9 @@ func (u *upgrade) isTheSameDocument(q question) (wrong []string) {
 
 // newer lists the fields that a consent of an export did not have.
 func newer() []string {
-	return []string{"created_by", "updated_at", "updated_by", "status", "in_force"}
+	return []string{
+		"valid_until", "lapses_at", "status", "in_force", "created_by", "updated_at", "updated_by",
+	}
 }
 
 // withoutNewer matches these fields in JSON, and the comma before each.
@@ -363,6 +366,24 @@ func (u *upgrade) countsOfficersOfBefore() {
 	if answer, status := u.ask(fulfil, ""); status != http.StatusConflict ||
 		!bytes.Contains(answer, []byte("second_person_required")) {
 		u.t.Errorf("one admin lodges and fulfils an erasure beside the older officer: %d %s", status, answer)
+	}
+}
+
+// endsWithoutAnEvent records a consent, and finds that it and those of before say what has
+// become of them: in the read table that was migrated, and in the log.
+func (u *upgrade) endsWithoutAnEvent() {
+	u.t.Helper()
+	u.citizen("to.be.asked@example.org", "To Be Asked").call("POST", "consents",
+		`{"purpose":"newsletter","language":"en","consented":true}`)
+	for _, path := range []string{"consents?limit=100", "compliance/consents?purpose=newsletter"} {
+		list, _ := u.answer(question{As: "admin", Path: path}, "").(map[string]any)
+		items, _ := list["items"].([]any)
+		for _, item := range items {
+			c, _ := item.(map[string]any)
+			if c["status"] == "granted" && c["in_force"] == nil || c["withdrawn"] == true && c["status"] != "withdrawn" {
+				u.t.Errorf("%s: %v", path, c)
+			}
+		}
 	}
 }
 

@@ -35,6 +35,7 @@ func Exercise(t *testing.T, open func(*testing.T) commands.Store) {
 	for promise, test := range map[string]func(*town){
 		"events are loaded in order, of the streams asked for": loadInOrder,
 		"a tail holds the newest decisions of a stream":        loadTails,
+		"people are found with their newest decisions":         loadPeople,
 		"personal parts are withheld unless asked for":         withholdPersonalParts,
 		"tenants are apart":                       keepTenantsApart,
 		"an append is sent twice and made once":   appendOnce,
@@ -240,6 +241,39 @@ func loadTails(w *town) {
 	w.ok(err)
 	if version != 0 {
 		w.t.Errorf("a person who never decided has version %d", version)
+	}
+}
+
+func loadPeople(w *town) {
+	decided, undecided, other := w.settle(), w.settle(), w.found()
+	for version, purpose := range []string{"newsletter", "research", "newsletter"} {
+		w.mustAppend(domain.Append{Tenant: w.tenant, Writes: []domain.Write{{
+			Stream: domain.ConsentsOf(decided), Expected: version, Events: []domain.Event{&domain.ConsentGranted{
+				Decision: domain.Decision{ConsentID: domain.ConsentID{UUID: newID()}, Purpose: purpose},
+			}},
+		}}})
+	}
+	head := w.head()
+	w.mustAppend(w.change(undecided, 1))
+	late := w.settle()
+
+	people := []domain.UserID{decided, undecided, late, {UUID: newID()}}
+	all := func([]domain.Recorded) bool { return false }
+	found, err := w.LoadPeople(w.ctx(), w.tenant, people, "newsletter", head, all)
+	w.ok(err)
+	if len(found) != 2 || len(found[decided].Person) == 0 || len(found[undecided].Person) == 0 {
+		w.t.Fatalf("found %+v", found)
+	}
+	consents := found[decided].Consents
+	if len(consents) != 2 || consents[0].Version != 1 || consents[1].Version != 3 ||
+		len(found[undecided].Consents) != 0 {
+		w.t.Errorf("decisions %+v", found)
+	}
+
+	none, err := w.LoadPeople(w.ctx(), other, people, "newsletter", w.head(), all)
+	w.ok(err)
+	if len(none) != 0 {
+		w.t.Errorf("another tenant finds %+v", none)
 	}
 }
 

@@ -144,8 +144,11 @@ func consentExamples() []domain.Event {
 	refused.Wording, refused.SHA256 = NewsletterWordsZu, domain.WordingHash(NewsletterWordsZu)
 	refused.GivenAt = time.Date(2026, 3, 2, 8, 0, 0, 123456000, time.UTC)
 
+	ending := PaperGrant()
+	ending.ValidUntil, ending.ValidityDays = Clock("2028-12-31 22:00"), 1461
+
 	return []domain.Event{
-		PaperGrant(),
+		ending,
 		&domain.ConsentRefused{Decision: refused},
 		&domain.ConsentWithdrawn{
 			ConsentID: Consent(1), Purpose: "newsletter", GivenAt: Clock("2026-05-04 14:05"), RecordedBy: domain.BySelf,
@@ -171,6 +174,7 @@ func purposeExamples() []domain.Event {
 		},
 		&domain.PurposeNoticePublished{
 			Code: "newsletter", Notice: 1, Texts: texts, SHA256: hashes, InUseSince: new(Clock("2025-11-03")),
+			Reconsent: Clock("2027-03-01"), ValidityDays: 1461,
 		},
 		&domain.PurposeRetired{Code: "newsletter"},
 	}

@@ -16,7 +16,7 @@ import (
 type Dossier struct {
 	Position int64
 	Profile  domain.User
-	Consents []domain.Consent // as they are now
+	Consents []domain.Decided // as they are now
 	Rights   domain.Rights    // their requests, and the holds on their data
 
 	// Activity is everything that the person did, and everything that was done about
@@ -32,6 +32,7 @@ type Dossier struct {
 func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person domain.UserID) (Dossier, error) {
 	var d Dossier
 	var about, by, seen []domain.Recorded
+	var rules domain.Rules
 	err := r.wholePerson(ctx, tenant, func(tx pgx.Tx) (err error) {
 		if d.Position, err = eventstore.Head(ctx, tx); err != nil {
 			return err
@@ -52,7 +53,10 @@ func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person do
 			}
 		}
 
-		seen, err = r.coverage(tx, tenant, person).only(ctx, seen)
+		if seen, err = r.coverage(tx, tenant, person).only(ctx, seen); err != nil {
+			return err
+		}
+		rules, err = r.rules(ctx, tx, tenant, d.Position, domain.Clocks{Now: time.Now()})
 		return err
 	})
 	if err != nil {
@@ -71,7 +75,9 @@ func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person do
 		}
 	}
 	d.Rights = domain.Fold[domain.Rights](asked)
-	d.Consents = domain.ConsentsAt(decided, time.Time{}, time.Time{}).Records()
+	for _, c := range domain.ConsentsAt(decided, time.Time{}, time.Time{}).Records() {
+		d.Consents = append(d.Consents, rules.Of(c))
+	}
 
 	for _, e := range seen {
 		if e.Actor != person {

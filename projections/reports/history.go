@@ -3,6 +3,7 @@ package reports
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/google/uuid"
@@ -37,6 +38,10 @@ type HistoryEntry struct {
 
 	EvidenceSHA256 string
 
+	// Of a grant: from when it no longer holds, as was agreed, and when a newer wording
+	// ends it; zero: no end.
+	ValidUntil, LapsesAt time.Time
+
 	// Personal is the state of the fields below: Absent (there never were any), Open,
 	// Erased or Withheld.
 	Personal          domain.PersonalState
@@ -66,16 +71,20 @@ func (r *Reports) History(
 	}
 
 	var events []domain.Recorded
+	var rules domain.Rules
 	err := r.wholePerson(ctx, tenant, func(tx pgx.Tx) (err error) {
-		events, err = r.reader.Find(ctx, tx, q)
+		if events, err = r.reader.Find(ctx, tx, q); err != nil {
+			return err
+		}
+		rules, err = r.rules(ctx, tx, tenant, math.MaxInt64, domain.Clocks{Now: time.Now()})
 		return err
 	})
 	return projections.List(events, err, page, func(e domain.Recorded) (HistoryEntry, string) {
-		return historyEntry(e), projections.PositionCursor(e.Position)
+		return historyEntry(e, rules), projections.PositionCursor(e.Position)
 	})
 }
 
-func historyEntry(r domain.Recorded) HistoryEntry {
+func historyEntry(r domain.Recorded, rules domain.Rules) HistoryEntry {
 	h := HistoryEntry{
 		Position: r.Position, EventID: r.EventID, EventType: r.Event.EventType(), RecordedAt: r.RecordedAt,
 		GivenAt: r.EffectiveAt, Actor: r.Actor, ActorRole: r.Metadata.ActorRole,
@@ -84,6 +93,8 @@ func historyEntry(r domain.Recorded) HistoryEntry {
 	switch e := r.Event.(type) {
 	case *domain.ConsentGranted:
 		h.decided(e.Decision)
+		h.ValidUntil = e.Until(r.EffectiveAt)
+		h.LapsesAt = rules.Terms(e.Purpose).LapseOf(e.NoticeVersion, e.SHA256, r.EffectiveAt).At
 	case *domain.ConsentRefused:
 		h.decided(e.Decision)
 	case *domain.ConsentWithdrawn:

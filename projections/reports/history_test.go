@@ -120,7 +120,7 @@ func TestReportsWithoutADatabaseAreUnavailable(t *testing.T) {
 
 	_, history := r.History(t.Context(), w.tenant, newUser(), projections.Page{})
 	replay := r.Replay(t.Context(), w.tenant, reports.ReplayQuery{}, nil)
-	_, position := r.Resolve(t.Context(), w.tenant, time.Now(), 0)
+	_, position := r.Resolve(t.Context(), w.tenant, time.Time{}, time.Now(), 0)
 	_, audit := r.Audit(t.Context(), scope, reports.AuditFilter{}, projections.Page{})
 	for _, err := range []error{history, replay, position, audit} {
 		if !refused(err, domain.CodeUnavailable) {

@@ -3,6 +3,8 @@ package reports
 import (
 	"context"
 	"iter"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -21,40 +23,173 @@ type ReplayQuery struct {
 	Subject  domain.UserID // of one person; zero: of all
 	Page     func()        // called after each page of events, even one without results; nil: not called
 
+	// Now is when what ends without an event is judged if At is zero; zero: now.
+	Now time.Time
+
 	projections.ConsentFilter
+}
+
+// Moment names a state for ever: a position and an instant.
+type Moment struct {
+	Position int64
+	At       time.Time // zero: no bound
 }
 
 // replayPage is how many events a replay reads at once: with the longest wording about
 // ten megabytes.
 const replayPage = 500
 
-// Resolve returns the position that "as known at" means for a tenant's consents: the
-// position given or, if none is, that of the newest consent event recorded by knownAt
-// (zero: by now). So other events, such as the record of the question itself, do not
-// change the answer, and the same question has the same answer to the byte until somebody
-// decides something. Errors: validation_failed, unavailable.
+// Resolve returns the moment that a question about a tenant's consents is about. Its
+// position is the one given or, if none is, that of the newest event recorded by knownAt
+// (zero: by now) that consents depend on. Its instant is the one given or, if none is,
+// the newest at which anything changed: by such an event, or because a grant ended
+// without one. The state at that instant is the state now. So other events, such as the
+// record of the question itself, do not change the answer, and the same question has the
+// same answer to the byte until something about a consent changes.
+//
+// If the log is ahead of the clock, no instant stands for now, and none is returned.
+// Errors: validation_failed, unavailable.
 func (r *Reports) Resolve(
-	ctx context.Context, tenant domain.TenantID, knownAt time.Time, position int64,
-) (resolved int64, err error) {
+	ctx context.Context, tenant domain.TenantID, at, knownAt time.Time, position int64,
+) (m Moment, err error) {
 	err = r.asTenant(ctx, tenant, func(tx pgx.Tx) error {
-		if resolved, err = resolve(ctx, tx, knownAt, position); err != nil || position != 0 {
+		if m.Position, err = resolve(ctx, tx, knownAt, position); err != nil {
 			return err
 		}
 
-		newest, err := r.reader.Find(ctx, tx, eventstore.Query{
-			Tenant: tenant, Types: consentTypes(), UpTo: resolved, Newest: true, Limit: 1, Sealed: true,
-		})
-		switch {
-		case err != nil:
+		newest, err := r.newestChange(ctx, tx, tenant, m.Position)
+		if err != nil {
 			return err
-		case resolved == 0 || len(newest) == 0:
-			resolved = 1 // nothing was decided by then, so any position will do
-		default:
-			resolved = newest[0].Position
 		}
-		return nil
+		switch {
+		case position != 0:
+		case newest.Position == 0:
+			m.Position = 1 // nothing was decided by then, so any position will do
+		default:
+			m.Position = newest.Position
+		}
+
+		if m.At = at; m.At.IsZero() && newest.Position > 0 {
+			m.At, err = r.lastChange(ctx, tx, tenant, m.Position, newest.RecordedAt)
+		}
+		return err
 	})
-	return resolved, err
+	return m, err
+}
+
+// newestChange returns the newest event up to a position that consents depend on: a
+// decision, or something about a purpose that ends or closes consents.
+func (r *Reports) newestChange(
+	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, upTo int64,
+) (newest domain.EventRef, err error) {
+	decided, err := r.reader.Find(ctx, tx, eventstore.Query{
+		Tenant: tenant, Types: consentTypes(), UpTo: upTo, Newest: true, Limit: 1, Sealed: true,
+	})
+	if err != nil || upTo == 0 {
+		return newest, err
+	}
+	for _, e := range decided {
+		newest = e.Ref()
+	}
+
+	own, shared, err := r.purposes(ctx, tx, tenant, upTo)
+	for _, p := range slices.Concat(own, shared) {
+		changes := []domain.EventRef{p.Retirement}
+		if p.Basis != domain.ConsentBasis {
+			changes = append(changes, p.Definition)
+		}
+		for _, n := range p.Notices {
+			if !n.Reconsent.IsZero() {
+				changes = append(changes, n.Event)
+			}
+		}
+
+		for _, change := range changes {
+			if change.Position > newest.Position {
+				newest = change
+			}
+		}
+	}
+	return newest, err
+}
+
+// aheadBy is how far the log's clock may be ahead of ours without being wrong: no append
+// is accepted from a program whose clock differs by more.
+const aheadBy = 5 * time.Second
+
+// lastChange returns the newest instant up to now at which anything changed: that of the
+// newest event, or a later one at which a grant ended without an event. It returns zero
+// if the event lies in the future.
+func (r *Reports) lastChange(
+	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, upTo int64, last time.Time,
+) (time.Time, error) {
+	now := time.Now()
+	if last.After(now.Add(aheadBy)) {
+		return time.Time{}, nil
+	}
+	ended := func(at time.Time) {
+		if !at.After(now) && at.After(last) {
+			last = at
+		}
+	}
+
+	own, shared, err := r.purposes(ctx, tx, tenant, upTo)
+	if err != nil {
+		return time.Time{}, err
+	}
+	for _, p := range slices.Concat(own, shared) {
+		for _, n := range p.Notices {
+			ended(n.Reconsent)
+		}
+	}
+
+	after := int64(0)
+	search, err := projections.SearchConsents(ctx, tx, tenant, upTo)
+	if err != nil {
+		return time.Time{}, err
+	}
+	if search != nil {
+		var end time.Time
+		if end, after, err = search.LastEnd(ctx, now); err != nil {
+			return time.Time{}, err
+		}
+		ended(end)
+	}
+	return last, r.reader.EachEnd(ctx, tx, tenant, after, upTo, ended)
+}
+
+// purposes returns a tenant's own purposes and the defaults as events up to a position
+// left them.
+func (r *Reports) purposes(
+	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, upTo int64,
+) (own, shared []domain.Purpose, err error) {
+	of := func(t domain.TenantID) ([]domain.Purpose, error) {
+		events, err := r.reader.InStreams(
+			ctx, tx, t, domain.PurposeStream, nil, eventstore.Place{}, upTo, math.MaxInt32)
+		return domain.PurposesIn(events), err
+	}
+
+	if own, err = of(tenant); err != nil || tenant.IsPlatform() {
+		return own, nil, err
+	}
+
+	// The defaults are SALGA's, and everybody may read them.
+	platform := domain.PlatformTenant()
+	if err := asTenant(ctx, tx, platform); err != nil {
+		return nil, nil, err
+	}
+	if shared, err = of(platform); err != nil {
+		return nil, nil, err
+	}
+	return own, shared, asTenant(ctx, tx, tenant)
+}
+
+// rules returns what the purposes of a tenant demand, as known at a position.
+func (r *Reports) rules(
+	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, upTo int64, clocks domain.Clocks,
+) (domain.Rules, error) {
+	own, shared, err := r.purposes(ctx, tx, tenant, upTo)
+	return domain.RulesOf(own, shared, clocks), err
 }
 
 // resolve returns the position that was given, or the one that an instant stands for.
@@ -87,18 +222,25 @@ func resolve(ctx context.Context, tx pgx.Tx, knownAt time.Time, position int64) 
 // events to read. It holds one page and one person's events in memory. The same question
 // yields the same rows in the same order for ever. An error of the function ends the
 // replay and is returned as it is. Error: unavailable.
-func (r *Reports) Replay(ctx context.Context, tenant domain.TenantID, q ReplayQuery, each func(domain.Decided) error) error {
+func (r *Reports) Replay(
+	ctx context.Context, tenant domain.TenantID, q ReplayQuery, each func(domain.Decided) error,
+) error {
 	return r.asTenant(ctx, tenant, func(tx pgx.Tx) error { return r.replay(ctx, tx, tenant, q, each) })
 }
 
 func (r *Reports) replay(
 	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, q ReplayQuery, each func(domain.Decided) error,
 ) error {
+	rules, err := r.rulesOf(ctx, tx, tenant, q)
+	if err != nil {
+		return err
+	}
+
 	if !q.Subject.IsZero() {
-		return r.fold(ctx, tx, tenant, q, []uuid.UUID{q.Subject.UUID}, each)
+		return r.fold(ctx, tx, tenant, q, rules, []uuid.UUID{q.Subject.UUID}, each)
 	}
 	if q.DecisionFilter.IsZero() {
-		return r.fold(ctx, tx, tenant, q, nil, each)
+		return r.fold(ctx, tx, tenant, q, rules, nil, each)
 	}
 
 	search, err := projections.SearchConsents(ctx, tx, tenant, q.Position)
@@ -106,20 +248,32 @@ func (r *Reports) replay(
 		return err
 	}
 	if search == nil {
-		return r.fold(ctx, tx, tenant, q, nil, each)
+		return r.fold(ctx, tx, tenant, q, rules, nil, each)
 	}
 	return search.Subjects(ctx, q.DecisionFilter, replayPage, func(people []uuid.UUID) error {
-		return r.fold(ctx, tx, tenant, q, people, each)
+		return r.fold(ctx, tx, tenant, q, rules, people, each)
 	})
+}
+
+// rulesOf returns the rules at the moment that a replay is about.
+func (r *Reports) rulesOf(
+	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, q ReplayQuery,
+) (domain.Rules, error) {
+	clocks := domain.Clocks{At: q.At, Now: q.Now}
+	if clocks.Now.IsZero() {
+		clocks.Now = time.Now()
+	}
+	return r.rules(ctx, tx, tenant, q.Position, clocks)
 }
 
 // fold is Replay for some people, or for all if people is nil.
 func (r *Reports) fold(
-	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, q ReplayQuery, people []uuid.UUID, each func(domain.Decided) error,
+	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, q ReplayQuery, rules domain.Rules, people []uuid.UUID,
+	each func(domain.Decided) error,
 ) error {
 	var history []domain.Recorded // of one person
 	emit := func() error {
-		for d := range rowsOf(history, q.At, q.ConsentFilter) {
+		for d := range rowsOf(history, rules, q.ConsentFilter) {
 			if err := each(d); err != nil {
 				return err
 			}
@@ -156,11 +310,12 @@ func (r *Reports) fold(
 }
 
 // rowsOf folds one person's events, and yields the consents that pass a filter.
-func rowsOf(history []domain.Recorded, at time.Time, f projections.ConsentFilter) iter.Seq[domain.Decided] {
+func rowsOf(
+	history []domain.Recorded, rules domain.Rules, f projections.ConsentFilter,
+) iter.Seq[domain.Decided] {
 	return func(yield func(domain.Decided) bool) {
-		held := consentsFor(f.Purpose, history, at)
-		for _, c := range held.Records() {
-			if d := held.Decided(c); f.Matches(d) && !yield(d) {
+		for _, c := range consentsFor(f.Purpose, history, rules.Clocks().At).Records() {
+			if d := rules.Of(c); f.Matches(d) && !yield(d) {
 				return
 			}
 		}

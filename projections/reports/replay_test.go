@@ -30,14 +30,14 @@ func replay(
 	t testing.TB, r *reports.Reports, tenant domain.TenantID, q question,
 ) (rows []domain.Consent, position int64) {
 	t.Helper()
-	position, err := r.Resolve(t.Context(), tenant, q.KnownAt, q.Position)
+	about, err := r.Resolve(t.Context(), tenant, q.At, q.KnownAt, q.Position)
 	must(t, err)
-	q.Position = position
-	must(t, r.Replay(t.Context(), tenant, q.ReplayQuery, func(row domain.Decided) error {
-		rows = append(rows, row.Consent)
+	q.Position, q.At = about.Position, about.At
+	must(t, r.Replay(t.Context(), tenant, q.ReplayQuery, func(c domain.Decided) error {
+		rows = append(rows, c.Consent)
 		return nil
 	}))
-	return rows, position
+	return rows, about.Position
 }
 
 // wholeLog reads every event of every tenant.
@@ -237,12 +237,12 @@ func TestAStateInWhichNothingWasKnownCanBeAskedForAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	for _, knownAt := range []time.Time{domaintest.Clock("1999-12-31"), {}} {
-		position, err := w.reports.Resolve(t.Context(), w.tenant, knownAt, 0)
+		about, err := w.reports.Resolve(t.Context(), w.tenant, time.Time{}, knownAt, 0)
 		must(t, err)
-		again, err := w.reports.Resolve(t.Context(), w.tenant, time.Time{}, position)
+		again, err := w.reports.Resolve(t.Context(), w.tenant, about.At, time.Time{}, about.Position)
 		must(t, err)
-		if position < 1 || again != position {
-			t.Errorf("known at %s: position %d, asked for again %d", knownAt, position, again)
+		if about.Position < 1 || again != about {
+			t.Errorf("known at %s: %+v, asked for again %+v", knownAt, about, again)
 		}
 	}
 }
@@ -261,7 +261,7 @@ func TestAReplayRefusesPositionsThatAreNotThere(t *testing.T) {
 		{position: head + 1, want: domain.CodeUnknownPosition},
 		{time.Now(), 1, domain.CodeInvalid},
 	} {
-		if _, err := r.Resolve(t.Context(), w.tenant, q.knownAt, q.position); !refused(err, q.want) {
+		if _, err := r.Resolve(t.Context(), w.tenant, time.Time{}, q.knownAt, q.position); !refused(err, q.want) {
 			t.Errorf("%+v returns %v", q, err)
 		}
 	}

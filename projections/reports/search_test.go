@@ -30,7 +30,15 @@ func TestSearchesAndCountsAreThoseOfTheWholeExport(t *testing.T) {
 	conn, super := w.db.Conn(t, pgtest.Projector), w.db.Superuser(t)
 	w.exec(t, super, "set session_replication_role = replica")
 
-	clock := time.Now()
+	clock, version := time.Now(), 0
+	publish := func(reconsent time.Time) {
+		version++
+		w.append(t, w.tenant, domain.PurposeOf(w.tenant, "sms_alert"), notice(version, reconsent))
+	}
+	w.append(t, w.tenant, domain.PurposeOf(w.tenant, "sms_alert"), &domain.PurposeDefined{
+		Code: "sms_alert", Basis: domain.ConsentBasis, Retention: "a year",
+	})
+	publish(time.Time{})
 	rapid.Check(t, func(rt *rapid.T) {
 		clock = clock.Add(100 * time.Hour) // past everything stamped before
 		subjects := []domain.UserID{newUser(), newUser(), newUser()}
@@ -40,13 +48,16 @@ func TestSearchesAndCountsAreThoseOfTheWholeExport(t *testing.T) {
 			w.stamp(t, super, rapid.SampledFrom(subjects).Draw(rt, "subject"), drawnDecision(rt, clock),
 				clock.Add(time.Duration(ahead)*time.Hour))
 		}
+		if hours := rapid.IntRange(-4, 2).Draw(rt, "asked again"); hours > 0 {
+			publish(clock.Add(time.Duration(hours-1) * time.Hour))
+		}
 		w.followTo(t, conn, rapid.Int64Range(1, w.head(t)).Draw(rt, "the read table's position"))
 
 		log := w.wholeLog(t, conn)
 		q := drawnQuestion(rt, log)
-		position, err := w.reports.Resolve(t.Context(), w.tenant, q.KnownAt, q.Position)
+		about, err := w.reports.Resolve(t.Context(), w.tenant, q.At, q.KnownAt, q.Position)
 		must(t, err)
-		q.Position = position
+		q.Position, q.At, q.Now = about.Position, about.At, clock
 
 		whole := q.ReplayQuery
 		whole.ConsentFilter = projections.ConsentFilter{}
@@ -155,13 +166,28 @@ func drawnDecision(rt *rapid.T, clock time.Time) domain.Event {
 
 	switch rapid.SampledFrom([]string{"grant", "grant", "refuse", "withdraw"}).Draw(rt, "kind") {
 	case "grant":
-		return &domain.ConsentGranted{Decision: made}
+		grant := &domain.ConsentGranted{Decision: made}
+		if hours := rapid.IntRange(-4, 4).Draw(rt, "holds for"); hours > 0 {
+			grant.ValidUntil = clock.Add(time.Duration(hours-2) * time.Hour)
+		}
+		return grant
 	case "refuse":
 		return &domain.ConsentRefused{Decision: made}
 	default:
 		return &domain.ConsentWithdrawn{
 			ConsentID: made.ConsentID, Purpose: made.Purpose, GivenAt: givenAt, RecordedBy: domain.BySelf,
 		}
+	}
+}
+
+// notice returns the publication of a version of a wording.
+func notice(version int, reconsent time.Time) *domain.PurposeNoticePublished {
+	texts, hashes := map[domain.Language]string{}, map[domain.Language]string{}
+	for _, l := range domain.Languages() {
+		texts[l], hashes[l] = "words", domain.WordingHash("words")
+	}
+	return &domain.PurposeNoticePublished{
+		Code: "sms_alert", Notice: version, Texts: texts, SHA256: hashes, Reconsent: reconsent,
 	}
 }
 

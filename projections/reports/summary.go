@@ -61,11 +61,15 @@ func (r *Reports) summary(
 		return r.replay(ctx, tx, tenant, q, count)
 	}
 
-	if err := search.Count(ctx, q.ConsentFilter, q.At, by, counts); err != nil {
+	rules, err := r.rulesOf(ctx, tx, tenant, q)
+	if err != nil {
+		return err
+	}
+	if err := search.Count(ctx, q.ConsentFilter, rules, by, counts); err != nil {
 		return err
 	}
 	return search.Unsettled(ctx, q.At, replayPage, func(people []uuid.UUID) error {
-		return r.fold(ctx, tx, tenant, q, people, count)
+		return r.fold(ctx, tx, tenant, q, rules, people, count)
 	})
 }
 

@@ -11,10 +11,13 @@ declare
     bare     text := (select relname from pg_class where oid = trust.live_version('consents'));
 begin
     execute format('create index %I on %s (tenant_id, purpose, given_at)
-        include (subject_id, notice_version, language, channel, consented, withdrawn_at, decided)', bare || '_search_idx', consents);
+        include (subject_id, notice_version, language, channel, consented, withdrawn_at, valid_until, decided)', bare || '_search_idx', consents);
     execute format('comment on index trust.%I is ''who can have decided so; counts''', bare || '_search_idx');
     execute format('create index %I on %s (tenant_id, given_at) include (subject_id, decided)', bare || '_given_idx', consents);
     execute format('comment on index trust.%I is ''who can have decided at that time''', bare || '_given_idx');
+    execute format('create index %I on %s (tenant_id, valid_until) include (decided) where valid_until is not null',
+        bare || '_end_idx', consents);
+    execute format('comment on index trust.%I is ''which grant ended last''', bare || '_end_idx');
 end
 $$;
 
@@ -29,6 +32,6 @@ do $$
 declare
     bare text := (select relname from pg_class where oid = trust.live_version('consents'));
 begin
-    execute format('drop index trust.%I, trust.%I', bare || '_search_idx', bare || '_given_idx');
+    execute format('drop index trust.%I, trust.%I, trust.%I', bare || '_search_idx', bare || '_given_idx', bare || '_end_idx');
 end
 $$;
