@@ -171,6 +171,8 @@ type Consent struct {
 	AnnulledAt     time.Time // since when it is known to count for nothing; zero: it counts
 	MovedTo        ConsentID // if it was annulled because it belongs to another record
 	Position       int64     // of the newest event about this record
+	UpdatedAt      time.Time // when that event was recorded
+	UpdatedBy      UserID    // its actor
 }
 
 // Withdrawn reports whether the grant was taken back.

@@ -106,7 +106,8 @@ func annulled(r, by *Recorded) (Consent, bool) {
 
 	_, granted := r.Event.(*ConsentGranted)
 	c := record(r, d, granted)
-	c.AnnulledAt, c.Position = by.RecordedAt, max(c.Position, by.Position)
+	c.AnnulledAt = by.RecordedAt
+	c.Position, c.UpdatedAt, c.UpdatedBy = by.Position, by.RecordedAt, by.Actor
 	c.MovedTo = by.Event.(*ConsentAnnulled).MovedTo
 	return c, true
 }

@@ -169,7 +169,10 @@ func isStated(e Event) bool { return !EffectiveOf(e).IsZero() }
 func (c *Consents) withdraw(open []int, purpose string, r *Recorded) {
 	for _, i := range open {
 		rec := &c.records[i]
-		rec.WithdrawnAt, rec.Position = r.EffectiveAt, max(rec.Position, r.Position)
+		rec.WithdrawnAt = r.EffectiveAt
+		if r.Position > rec.Position { // otherwise the grant was recorded after its withdrawal
+			rec.Position, rec.UpdatedAt, rec.UpdatedBy = r.Position, r.RecordedAt, r.Actor
+		}
 	}
 	if len(open) > 0 {
 		c.current[purpose] = r
@@ -196,7 +199,7 @@ func record(r *Recorded, d Decision, consented bool) Consent {
 		ID: d.ConsentID, Subject: r.Subject, Tenant: r.Tenant, Purpose: d.Purpose, NoticeVersion: d.NoticeVersion,
 		Wording: d.Wording, SHA256: d.SHA256, Language: d.Language, Consented: consented, Channel: d.Channel,
 		GivenBy: d.GivenBy, RecordedBy: r.Actor, EvidenceSHA256: d.EvidenceSHA256, GivenAt: r.EffectiveAt,
-		RecordedAt: r.RecordedAt, Position: r.Position,
+		RecordedAt: r.RecordedAt, Position: r.Position, UpdatedAt: r.RecordedAt, UpdatedBy: r.Actor,
 	}
 }
 
@@ -238,15 +241,21 @@ func (c Consents) InForce(purpose string) (Consent, bool) {
 // AllInForce lists what InForce returns for each purpose, in the order of Records.
 func (c Consents) AllInForce() (in []Consent) {
 	for _, r := range c.records {
-		last := c.current[r.Purpose]
-		if last == nil { // every decision about it was annulled
-			continue
-		}
-		if e, ok := last.Event.(*ConsentGranted); ok && e.ConsentID == r.ID {
+		if c.Holds(r) {
 			in = append(in, r)
 		}
 	}
 	return in
+}
+
+// Holds reports whether one of the records is the grant in force for its purpose.
+func (c Consents) Holds(r Consent) bool {
+	last := c.current[r.Purpose]
+	if last == nil { // every decision about it was annulled
+		return false
+	}
+	e, ok := last.Event.(*ConsentGranted)
+	return ok && e.ConsentID == r.ID
 }
 
 // ConsentIn returns one decision as the subject's whole history leaves it.

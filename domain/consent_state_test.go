@@ -132,7 +132,7 @@ func TestARecordHoldsTheWholeDecision(t *testing.T) {
 		NoticeVersion: 1, Wording: want.Wording, SHA256: want.SHA256, Language: want.Language, Consented: true,
 		Channel: domain.Paper, GivenBy: domain.ByCompetentPerson, RecordedBy: domaintest.Clerk(),
 		EvidenceSHA256: want.EvidenceSHA256, GivenAt: want.GivenAt, RecordedAt: domaintest.Clock("2026-03-06"),
-		Position: 1,
+		Position: 1, UpdatedAt: domaintest.Clock("2026-03-06"), UpdatedBy: domaintest.Clerk(),
 	}
 	if diff := domaintest.Diff(record, got); diff != "" {
 		t.Errorf("record (-want +got):\n%s", diff)
@@ -179,6 +179,7 @@ func anyHistory(t *rapid.T, backDated bool) []domain.Recorded {
 		history = append(history, domain.Recorded{
 			Position: int64(i), Stream: consents(), Version: i, Subject: domaintest.Thandi(), Event: e,
 			EffectiveAt: effective, RecordedAt: clock,
+			Actor: rapid.SampledFrom([]domain.UserID{domaintest.Thandi(), domaintest.Clerk()}).Draw(t, "by"),
 		})
 	}
 	return history
@@ -320,6 +321,7 @@ func (s *slow) decide(r domain.Recorded, d domain.Decision, consented bool, unti
 	s.records = append(s.records, domain.Consent{
 		ID: d.ConsentID, Subject: r.Subject, Purpose: d.Purpose, NoticeVersion: d.NoticeVersion, Consented: consented,
 		GivenAt: r.EffectiveAt, RecordedAt: r.RecordedAt, ValidUntil: until, Position: r.Position,
+		UpdatedAt: r.RecordedAt, UpdatedBy: r.Actor, RecordedBy: r.Actor,
 	})
 	s.current[d.Purpose] = r
 }
@@ -328,7 +330,10 @@ func (s *slow) withdraw(r domain.Recorded, purpose string) {
 	for i := range s.records {
 		rec := &s.records[i]
 		if rec.Purpose == purpose && rec.Consented && !rec.Withdrawn() {
-			rec.WithdrawnAt, rec.Position = r.EffectiveAt, max(rec.Position, r.Position)
+			rec.WithdrawnAt = r.EffectiveAt
+			if rec.Position < r.Position {
+				rec.Position, rec.UpdatedAt, rec.UpdatedBy = r.Position, r.RecordedAt, r.Actor
+			}
 			s.current[purpose] = r
 		}
 	}

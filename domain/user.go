@@ -147,7 +147,10 @@ type User struct {
 	MergedInto        UserID    // the record of the same person that goes on in its place; zero: none
 	EmailVerifiedAt   time.Time // of the address that it has now; zero: not verified
 	CreatedAt         time.Time
+	CreatedBy         UserID // the account that registered them, perhaps their own; zero: an operator
 	UpdatedAt         time.Time
+	UpdatedBy         UserID    // the account that changed them last; zero: an operator
+	ErasedAt          time.Time // zero: not erased
 	Version           int
 }
 
@@ -167,14 +170,15 @@ func (u User) Evolve(r Recorded) User {
 			ID: UserID{r.Stream.ID}, Tenant: r.Tenant, MunicipalityCode: e.MunicipalityCode, Role: e.Role,
 			PreferredLanguage: e.PreferredLanguage, Email: ShownEmail(person.Email), FullName: person.FullName,
 			Phone: person.Phone, Account: true, Active: true, Erased: e.Person.State() == Erased,
-			CreatedAt: r.RecordedAt,
+			CreatedAt: r.RecordedAt, CreatedBy: r.Actor,
 		}
 	case *ResidentRecorded:
 		person, _ := e.Person.Get()
 		u = User{
 			ID: UserID{r.Stream.ID}, Tenant: r.Tenant, MunicipalityCode: e.MunicipalityCode, Role: Citizen,
 			PreferredLanguage: e.PreferredLanguage, Email: ShownEmail(person.Email), FullName: person.FullName,
-			Phone: person.Phone, Active: true, Erased: e.Person.State() == Erased, CreatedAt: r.RecordedAt,
+			Phone: person.Phone, Active: true, Erased: e.Person.State() == Erased,
+			CreatedAt: r.RecordedAt, CreatedBy: r.Actor,
 		}
 	case *ResidentDetailsChanged:
 		u = u.withDetails(e)
@@ -204,11 +208,21 @@ func (u User) Evolve(r Recorded) User {
 	case *UserReactivated:
 		u.Active = true
 	case *UserErased:
-		u.Active, u.Erased = false, true
-		u.Email, u.FullName, u.Phone, u.EmailVerifiedAt = "", "", "", time.Time{}
+		u = u.withoutPerson(r.RecordedAt)
 	}
 
-	u.Version, u.UpdatedAt = r.Version, r.RecordedAt
+	u.Version, u.UpdatedAt, u.UpdatedBy = r.Version, r.RecordedAt, r.Actor
+	return u
+}
+
+// withoutPerson returns the state after an erasure. One that a restore repeats changes
+// nothing about when the person was erased.
+func (u User) withoutPerson(at time.Time) User {
+	u.Active, u.Erased = false, true
+	u.Email, u.FullName, u.Phone, u.EmailVerifiedAt = "", "", "", time.Time{}
+	if u.ErasedAt.IsZero() {
+		u.ErasedAt = at
+	}
 	return u
 }
 

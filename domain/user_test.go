@@ -243,16 +243,23 @@ func TestAUserIsWhatItsEventsSay(t *testing.T) {
 		ID: domaintest.Thandi(), Tenant: domaintest.Msunduzi(), MunicipalityCode: "KZN225", Role: domain.Manager,
 		PreferredLanguage: domain.English, Email: "naidoo@example.co.za", FullName: "Thandi Naidoo", Account: true,
 		Active: true, CreatedAt: domaintest.Clock("2026-01-05"), UpdatedAt: domaintest.Clock("2026-01-11"), Version: 7,
+		CreatedBy: domaintest.Clerk(), UpdatedBy: domaintest.Clerk(),
 	}
 	if diff := domaintest.Diff(want, user(facts...)); diff != "" {
 		t.Errorf("state (-want +got):\n%s", diff)
 	}
 
 	want.Active, want.Erased, want.Email, want.FullName, want.Version = false, true, "", "", 8
-	want.UpdatedAt = domaintest.Clock("2026-01-12")
+	want.UpdatedAt, want.ErasedAt = domaintest.Clock("2026-01-12"), domaintest.Clock("2026-01-12")
 	facts = append(facts, domaintest.At("2026-01-12", &domain.UserErased{}))
 	if diff := domaintest.Diff(want, user(facts...)); diff != "" {
 		t.Errorf("after erasure (-want +got):\n%s", diff)
+	}
+
+	want.UpdatedAt, want.Version = domaintest.Clock("2026-01-13"), 9
+	facts = append(facts, domaintest.At("2026-01-13", &domain.UserErased{}))
+	if diff := domaintest.Diff(want, user(facts...)); diff != "" {
+		t.Errorf("after a restore erased them again (-want +got):\n%s", diff)
 	}
 }
 

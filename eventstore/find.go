@@ -228,20 +228,29 @@ type Place struct {
 
 // InStreams reads up to limit events of a tenant's streams of one kind that come after a
 // place, at positions up to upTo: stream by stream in order of id, each in order of
-// version. If only is not zero, it reads only that stream. It opens nothing.
+// version. If only is not nil, it reads only those streams. It opens nothing.
 func (r *Reader) InStreams(
-	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, kind domain.StreamType, only uuid.UUID,
+	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, kind domain.StreamType, only []uuid.UUID,
 	behind Place, upTo int64, limit int,
 ) ([]domain.Recorded, error) {
-	sql := `select ` + columns + ` from trust.events where tenant_id = $1 and stream_type = $2
+	const of = `select ` + columns + ` from trust.events where tenant_id = $1 and stream_type = $2
 		and (stream_id, version) > ($3, $4) and position <= $5`
+	const inOrder = ` order by stream_id, version limit $6`
+
+	sql := of + inOrder
 	args := []any{[16]byte(tenant.UUID), string(kind), behind.Stream, behind.Version, upTo, limit}
-	if only != uuid.Nil {
-		sql += " and stream_id = $7"
-		args = append(args, only)
+	if only != nil {
+		// Stream by stream by its index, whatever the planner thinks of their number.
+		sql = `select e.* from unnest($7::uuid[]) s (id), lateral (` + of +
+			` and stream_id = s.id order by version limit $6) e order by e.stream_id, e.version limit $6`
+		ids := make([][16]byte, len(only))
+		for i, id := range only {
+			ids[i] = id
+		}
+		args = append(args, ids)
 	}
 
-	rows, err := collect(tx.Query(ctx, sql+" order by stream_id, version limit $6", args...))
+	rows, err := collect(tx.Query(ctx, sql, args...))
 	if err != nil {
 		return nil, Unavailable(err)
 	}

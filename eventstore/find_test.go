@@ -310,7 +310,7 @@ func TestFindUsesAnIndexForEveryFilter(t *testing.T) {
 			if _, err := tx.Exec(t.Context(), asTenant, w.tenant.String()); err != nil {
 				return err
 			}
-			_, err = reader.InStreams(t.Context(), tx, w.tenant, domain.ConsentStream, uuid.Nil, eventstore.Place{},
+			_, err = reader.InStreams(t.Context(), tx, w.tenant, domain.ConsentStream, nil, eventstore.Place{},
 				150_000, 20)
 			return err
 		})

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/salga-trust/engine/domain"
@@ -100,7 +101,7 @@ func (w *world) readings(
 			return r.Find(t.Context(), tx, eventstore.Query{Subject: subject, Sealed: true, Newest: true, Limit: 1})
 		}),
 		"InStreams": inTx(func(tx pgx.Tx, r *eventstore.Reader) ([]domain.Recorded, error) {
-			return r.InStreams(t.Context(), tx, w.tenant, domain.ConsentStream, subject.UUID, eventstore.Place{},
+			return r.InStreams(t.Context(), tx, w.tenant, domain.ConsentStream, []uuid.UUID{subject.UUID}, eventstore.Place{},
 				w.head(t), 10)
 		}),
 		"Histories": inTx(func(tx pgx.Tx, r *eventstore.Reader) (events []domain.Recorded, err error) {

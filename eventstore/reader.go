@@ -173,17 +173,17 @@ func (r *Reader) EffectiveSince(
 	return r.open(ctx, tx, rows)
 }
 
-// EachEnd passes to a function the instants at which a tenant's grants up to a position
-// end by themselves, in no order. It decodes no event, so that it costs little beside a
+// EachEnd passes to a function the instants at which a tenant's grants at the positions
+// after < p ≤ upTo end by themselves, in no order. It decodes no event, so that it costs little beside a
 // replay; where an event says no end that could be read, it has none.
 func (r *Reader) EachEnd(
-	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, upTo int64, each func(time.Time),
+	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, after, upTo int64, each func(time.Time),
 ) error {
 	const sql = `select effective_at, payload ->> 'valid_until', payload ->> 'validity_days' from trust.events
-		where tenant_id = $1 and stream_type = 'consent' and event_type = 'consent.granted.v1' and position <= $2
+		where tenant_id = $1 and stream_type = 'consent' and event_type = 'consent.granted.v1' and position > $3 and position <= $2
 			and (payload ->> 'valid_until' is not null or payload ->> 'validity_days' is not null)`
 
-	found, err := tx.Query(ctx, sql, [16]byte(tenant.UUID), upTo)
+	found, err := tx.Query(ctx, sql, [16]byte(tenant.UUID), upTo, after)
 	if err != nil {
 		return Unavailable(err)
 	}

@@ -530,7 +530,8 @@ func TestNobodyIsToldOfLooksThatCannotHaveCoveredThem(t *testing.T) {
 
 	for _, query := range []string{
 		"position=" + before, "purpose=library", "as_of=" + instant, "known_at=" + instant,
-		"as_of=" + instant + "&format=csv",
+		"as_of=" + instant + "&format=csv", "status=refused", "language=en", "channel=paper", "notice_version=2",
+		"given_to=" + instant, "subject_id=" + early.id,
 	} {
 		officer.send("GET", "/api/v1/compliance/consents?"+query, "").want(200)
 	}

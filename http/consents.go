@@ -37,6 +37,9 @@ type consentBody struct {
 	GivenBy            string          `json:"given_by" enum:"self,competent_person" doc:"Who decided (POPIA s35)."`
 	RecordedBy         *uuid.UUID      `json:"recorded_by" nullable:"true" format:"uuid" doc:"The account that recorded it; null: an operator."`
 	EvidenceSHA256     *string         `json:"evidence_sha256" doc:"SHA-256 of the scanned form or other evidence; null: none."`
+	CreatedBy          *uuid.UUID      `json:"created_by" nullable:"true" format:"uuid" doc:"The same as recorded_by."`
+	UpdatedAt          instant         `json:"updated_at" doc:"When its newest event was recorded."`
+	UpdatedBy          *uuid.UUID      `json:"updated_by" nullable:"true" format:"uuid" doc:"The account that recorded its newest event; null: an operator."`
 	Position           int64           `json:"position" doc:"Position of its newest event." example:"1042"`
 }
 
@@ -47,9 +50,10 @@ func consentOf(c domain.Decided) consentBody {
 		WithdrawnAt: instantOrNull(c.WithdrawnAt), AnnulledAt: instantOrNull(c.AnnulledAt),
 		MovedTo: idOrNull(c.MovedTo.UUID), Channel: c.Channel, GivenAt: instant(c.GivenAt),
 		RecordedAt: instant(c.RecordedAt), NoticeVersion: c.NoticeVersion, SHA256: c.SHA256, GivenBy: c.GivenBy,
-		RecordedBy: idOrNull(c.RecordedBy.UUID), EvidenceSHA256: orNull(c.EvidenceSHA256), Position: c.Position,
-		ValidUntil: instantOrNull(c.ValidUntil), LapsesAt: instantOrNull(c.Lapse.At), Status: c.Status,
-		InForce: c.InForce,
+		RecordedBy: idOrNull(c.RecordedBy.UUID), EvidenceSHA256: orNull(c.EvidenceSHA256),
+		CreatedBy: idOrNull(c.RecordedBy.UUID), UpdatedAt: instant(c.UpdatedAt), UpdatedBy: idOrNull(c.UpdatedBy.UUID),
+		Position: c.Position, ValidUntil: instantOrNull(c.ValidUntil), LapsesAt: instantOrNull(c.Lapse.At),
+		Status: c.Status, InForce: c.InForce,
 	}
 	if c.Consented {
 		b.ConsentedAt = instantOrNull(c.GivenAt)

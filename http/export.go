@@ -12,15 +12,70 @@ import (
 
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/projections"
 	"github.com/salga-trust/engine/projections/reports"
 )
 
 type exportInput struct {
-	AsOf     moment `query:"as_of" doc:"The state at this instant; default: now, named in the answer as the last instant at which anything changed."`
-	KnownAt  moment `query:"known_at" doc:"As known at this instant; default: now."`
-	Position int64  `query:"position" minimum:"1" doc:"As known at this position of an earlier answer; with its as_of, the same bytes again."`
-	Purpose  string `query:"purpose" doc:"Only consents to this purpose."`
-	Format   string `query:"format" enum:"json,csv,ndjson" default:"json"`
+	StateOfConsents
+	SubjectID string `query:"subject_id" format:"uuid" doc:"Only consents of this person."`
+	Format    string `query:"format" enum:"json,csv,ndjson" default:"json"`
+}
+
+// StateOfConsents holds the parameters of every question about the state of a
+// municipality's consents. It is exported for huma, see Paging.
+type StateOfConsents struct {
+	AsOf          moment `query:"as_of" doc:"The state at this instant; default: now, named in the answer as the last instant at which anything changed."`
+	KnownAt       moment `query:"known_at" doc:"As known at this instant; default: now."`
+	Position      int64  `query:"position" minimum:"1" doc:"As known at this position of an earlier answer; with its as_of, the same bytes again."`
+	Purpose       string `query:"purpose" doc:"Only consents to this purpose."`
+	NoticeVersion int    `query:"notice_version" minimum:"1" doc:"Only decisions on this version of the wording."`
+	Status        string `query:"status" enum:"granted,refused,withdrawn,expired,lapsed" doc:"Only what had become this by then. A grant that a newer one superseded stays granted, but is not in_force."`
+	Channel       string `query:"channel" enum:"web,counter,phone,whatsapp,ussd,paper" doc:"Only decisions that came this way."`
+	Language      string `query:"language" enum:"en,zu,af" doc:"Only decisions on a wording in this language."`
+	GivenFrom     moment `query:"given_from" doc:"Only decisions given at this instant or later."`
+	GivenTo       moment `query:"given_to" doc:"Only decisions given before this instant."`
+}
+
+// question returns what is asked for, and the faults in it. Its moment is still to be
+// resolved.
+func (in *StateOfConsents) question(f *domain.Faults) reports.ReplayQuery {
+	if in.Position != 0 && !in.KnownAt.IsZero() {
+		f.Add("position", "invalid", "Give position or known_at, not both.")
+	}
+
+	q := reports.ReplayQuery{ConsentFilter: projections.ConsentFilter{
+		Status: domain.Status(in.Status),
+		DecisionFilter: projections.DecisionFilter{
+			Purpose: tidied(f, "purpose", in.Purpose, domain.CanonicalPurposeCode), NoticeVersion: in.NoticeVersion,
+			Language: domain.Language(in.Language), Channel: domain.Channel(in.Channel),
+			GivenFrom: in.GivenFrom.Time, GivenTo: in.GivenTo.Time,
+		},
+	}}
+	q.Check(f)
+	return q
+}
+
+// resolve refuses a question about a purpose or a person that never was, which would
+// otherwise be answered as one about something that nobody decided. It completes the
+// question with the moment that it is about.
+func (s *server) resolve(
+	ctx context.Context, call commands.Call, in *StateOfConsents, q *reports.ReplayQuery,
+) error {
+	if q.Purpose != "" {
+		if err := s.config.Commands.KnownPurpose(ctx, call.Tenant, q.Purpose); err != nil {
+			return err
+		}
+	}
+	if !q.Subject.IsZero() {
+		if err := s.config.Commands.KnownPerson(ctx, call.Tenant, q.Subject); err != nil {
+			return err
+		}
+	}
+
+	about, err := s.config.Reports.Resolve(ctx, call.Tenant, in.AsOf.Time, in.KnownAt.Time, in.Position)
+	q.Position, q.At = about.Position, about.At
+	return err
 }
 
 type exportOutput struct {
@@ -34,35 +89,28 @@ type exportOutput struct {
 // a snapshot while it streams.
 const exportsAtOnce = 4
 
-// export streams the state of all consents of the tenant, replayed from events, in
-// constant memory.
+// export streams the state of the tenant's consents, replayed from events, in constant
+// memory.
 func (s *server) export(ctx context.Context, call commands.Call, in *exportInput) (*exportOutput, error) {
-	q := reports.ReplayQuery{Purpose: domain.CanonicalPurposeCode(in.Purpose)}
-	if q.Purpose != "" {
-		if err := s.config.Commands.KnownPurpose(ctx, call.Tenant, q.Purpose); err != nil {
-			return nil, err
-		}
-	}
-
-	about, err := s.config.Reports.Resolve(ctx, call.Tenant, in.AsOf.Time, in.KnownAt.Time, in.Position)
-	if err != nil {
+	var f domain.Faults
+	q := in.question(&f)
+	q.Subject.UUID = optionalID(&f, "subject_id", in.SubjectID)
+	if err := f.Err(); err != nil {
 		return nil, err
 	}
-	q.Position, q.At = about.Position, about.At
+	if err := s.resolve(ctx, call, &in.StateOfConsents, &q); err != nil {
+		return nil, err
+	}
 	municipality, err := s.config.Commands.CodeOf(ctx, call.Tenant)
 	if err != nil {
 		return nil, err
 	}
 
-	release, err := s.beginExport()
+	release, err := begin(s.exports, "exports")
 	if err != nil {
 		return nil, err // nothing was read
 	}
-	filter := map[string]string{
-		"purpose": q.Purpose, "as_of": printed(instantOrNull(q.At)),
-		"position": position(q.Position),
-	}
-	if err := s.recordReadOfAll(ctx, call, "consents", filter); err != nil {
+	if err := s.recordExport(ctx, call, q); err != nil {
 		release()
 		return nil, err
 	}
@@ -80,13 +128,22 @@ func (s *server) export(ctx context.Context, call commands.Call, in *exportInput
 	return out, nil
 }
 
-// beginExport lets one more export run, until it is released.
-func (s *server) beginExport() (release func(), err error) {
+// recordExport records a read of everybody whom the filter covers, or of the one person
+// asked about.
+func (s *server) recordExport(ctx context.Context, call commands.Call, q reports.ReplayQuery) error {
+	if q.Subject.IsZero() {
+		return s.recordReadOfAll(ctx, call, "consents", q.Named())
+	}
+	return s.recordRead(ctx, call, "consents", q.Named(), q.Subject)
+}
+
+// begin lets one more of its kind run, until it is released.
+func begin(running chan struct{}, kind string) (release func(), err error) {
 	select {
-	case s.exports <- struct{}{}:
-		return func() { <-s.exports }, nil
+	case running <- struct{}{}:
+		return func() { <-running }, nil
 	default:
-		return nil, domain.Refuse(domain.CodeOverloaded, "Too many exports are running; try again later.")
+		return nil, domain.Refuse(domain.CodeOverloaded, "Too many %s are running; try again later.", kind)
 	}
 }
 

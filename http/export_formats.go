@@ -105,7 +105,7 @@ type Revealed struct {
 	Phone    string `json:"phone"`
 }
 
-// exportRow is one consent of an export.
+// exportRow is one line of an export.
 type exportRow struct {
 	consentBody
 	Person *Revealed `json:"person,omitempty"`
@@ -227,6 +227,9 @@ func csvColumns(of ConsentDocument) []csvColumn {
 		text("given_by", func(r exportRow) string { return r.GivenBy }),
 		text("recorded_by", func(r exportRow) string { return printed(r.RecordedBy) }),
 		text("evidence_sha256", func(r exportRow) string { return printed(r.EvidenceSHA256) }),
+		text("created_by", func(r exportRow) string { return printed(r.CreatedBy) }),
+		text("updated_at", func(r exportRow) string { return printed(&r.UpdatedAt) }),
+		text("updated_by", func(r exportRow) string { return printed(r.UpdatedBy) }),
 		{"position", func(r exportRow) string { return position(r.Position) }},
 	}
 

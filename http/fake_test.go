@@ -850,6 +850,22 @@ func (r *fakeReports) Replay(
 	return nil
 }
 
+func (r *fakeReports) Summary(
+	ctx context.Context, tenant domain.TenantID, q reports.ReplayQuery, by []projections.Dimension,
+) ([]reports.Counted, error) {
+	counts := map[projections.ConsentGroup]int64{}
+	err := r.Replay(ctx, tenant, q, func(row domain.Decided) error {
+		counts[projections.GroupOf(row, by)]++
+		return nil
+	})
+
+	var counted []reports.Counted
+	for group, n := range counts {
+		counted = append(counted, reports.Counted{ConsentGroup: group, Count: n})
+	}
+	return counted, err
+}
+
 func (r *fakeReports) Exposure(
 	context.Context, domain.TenantID, reports.ExposureFilter, projections.Page,
 ) (projections.Listing[reports.ExposureEntry], error) {

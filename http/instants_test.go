@@ -160,6 +160,7 @@ func TestAnInstantOutsideTheCalendarIsRefused(t *testing.T) {
 			"consents/check?purpose=platform_registration&at=",
 			"consents/check?purpose=platform_registration&known_at=",
 			"compliance/consents?as_of=", "compliance/consents?known_at=", "audit-logs?from=", "audit-logs?to=",
+			"compliance/consents?given_from=", "compliance/consents/summary?by=status&given_to=",
 			"compliance/exposure?actor_id=" + officer.id + "&from=",
 			"compliance/exposure?actor_id=" + officer.id + "&to=",
 		} {
@@ -174,8 +175,8 @@ func TestAnInstantOutsideTheCalendarIsRefused(t *testing.T) {
 
 	for _, question := range []string{
 		"consents/check?purpose=platform_registration&at=", "compliance/consents?as_of=",
-		"compliance/consents?known_at=", "audit-logs?from=", "audit-logs?to=",
-		"compliance/exposure?actor_id=" + officer.id + "&to=",
+		"compliance/consents?known_at=", "audit-logs?from=", "audit-logs?to=", "compliance/consents?given_from=",
+		"compliance/consents/summary?by=status&given_to=", "compliance/exposure?actor_id=" + officer.id + "&to=",
 	} {
 		officer.send("GET", "/api/v1/"+question+"9999-12-31T23:59:59.999999999Z", "").want(200)
 		officer.send("GET", "/api/v1/"+question+"0001-01-01T00:00:00.000001Z", "").want(200)
@@ -190,6 +191,8 @@ func TestEveryZeroIsAValue(t *testing.T) {
 	for _, question := range []string{
 		"compliance/consents?position=0", "users?limit=0", "audit-logs?limit=0", "consents?limit=0",
 		"municipalities?limit=0", "compliance/consents?position=-1", "users?limit=101",
+		"compliance/consents?notice_version=0", "compliance/consents/summary?by=status&position=0",
+		"compliance/consents?subject_id=00000000-0000-0000-0000-000000000000",
 		"audit-logs?user_id=00000000-0000-0000-0000-000000000000",
 		"consents?subject_id=00000000-0000-0000-0000-000000000000",
 		"consents/check?purpose=newsletter&subject_id=00000000-0000-0000-0000-000000000000",

@@ -111,7 +111,7 @@ func (w writer) profile(u userBody) paperRecord {
 	if u.FullName == "" {
 		return paperRecord{w.of("erased_person"), w.facts(
 			"reference", short8(u.ID), "municipality", u.MunicipalityCode, "created_at", w.when(u.CreatedAt),
-			"updated_at", w.when(u.UpdatedAt),
+			"deleted_at", w.maybe(u.DeletedAt),
 		)}
 	}
 
@@ -119,7 +119,8 @@ func (w writer) profile(u userBody) paperRecord {
 		"email", deref(u.Email), "phone", deref(u.Phone), "preferred_language", w.of(string(u.PreferredLanguage)),
 		"municipality", u.MunicipalityCode, "role", w.of(string(u.Role)), "is_active", w.yes(u.IsActive),
 		"has_account", w.yes(u.HasAccount), "external_ids", w.value("external_ids", u.ExternalIDs),
-		"created_at", w.when(u.CreatedAt), "updated_at", w.when(u.UpdatedAt), "reference", short8(u.ID),
+		"created_at", w.when(u.CreatedAt), "created_by", w.account(u.CreatedBy, ""),
+		"updated_at", w.when(u.UpdatedAt), "updated_by", w.account(u.UpdatedBy, ""), "reference", short8(u.ID),
 	)}
 }
 
@@ -138,7 +139,8 @@ func (w writer) consent(c consentBody) paperRecord {
 	return paperRecord{w.purpose(c.Purpose), append(facts, w.facts(
 		"language", w.of(string(c.Language)), "given_at", w.when(c.GivenAt), "recorded_at", w.when(c.RecordedAt),
 		"channel", w.of(string(c.Channel)), "given_by", w.decidedBy(c.GivenBy),
-		"recorded_by", w.account(c.RecordedBy, ""), "notice_version", fmt.Sprint(c.NoticeVersion),
+		"recorded_by", w.account(c.RecordedBy, ""), "updated_at", w.when(c.UpdatedAt),
+		"updated_by", w.account(c.UpdatedBy, ""), "notice_version", fmt.Sprint(c.NoticeVersion),
 		"sha256", c.SHA256, "evidence_sha256", deref(c.EvidenceSHA256), "reference", short8(c.ID),
 	)...)}
 }

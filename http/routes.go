@@ -585,7 +585,16 @@ func routes() []route {
 			id: "export_consents", method: "GET", path: api + "/compliance/consents",
 			who: overseers, rate: accountRate, waits: logItself, formats: []Format{JSON, CSV, NDJSON},
 			serve:   on((*server).export),
-			summary: "Stream the state of all the municipality's consents at an instant, replayed from events",
+			summary: "Stream the state of the municipality's consents at an instant, replayed from events",
+			codes: []domain.Code{
+				domain.CodeInvalid, domain.CodeUnknownPurpose, domain.CodeNotFound, domain.CodeOverloaded,
+			},
+		},
+		{
+			id: "count_consents", method: "GET", path: api + "/compliance/consents/summary",
+			who: overseers, rate: accountRate, waits: logItself,
+			serve:   on((*server).countConsents),
+			summary: "Count the municipality's consents at an instant, by one or several of their features",
 			codes:   []domain.Code{domain.CodeInvalid, domain.CodeUnknownPurpose, domain.CodeOverloaded},
 		},
 		{

@@ -31,6 +31,8 @@ func (w *world) sample(l apphttp.Line) (path, body string) {
 		path += "?subject_id=01890a5d-ac96-774b-bcce-b302099a8057"
 	case "check_consent":
 		path += "?purpose=newsletter"
+	case "count_consents":
+		path += "?by=purpose"
 	}
 
 	if example := openapi(w.t, w).bodyOf(l)["example"]; example != nil {

@@ -94,6 +94,9 @@ type Reports interface {
 	// Resolve returns the moment that a replay is about.
 	Resolve(ctx context.Context, tenant domain.TenantID, at, knownAt time.Time, position int64) (reports.Moment, error)
 	Replay(ctx context.Context, tenant domain.TenantID, q reports.ReplayQuery, each func(domain.Decided) error) error
+	// Summary counts what Replay would pass on.
+	Summary(ctx context.Context, tenant domain.TenantID, q reports.ReplayQuery,
+		by []projections.Dimension) ([]reports.Counted, error)
 	// Certificates lists the ids of the certificates of erasures, newest first.
 	Certificates(ctx context.Context, scope reports.AuditScope,
 		page projections.Page) (projections.Listing[uuid.UUID], error)
@@ -112,6 +115,7 @@ type server struct {
 	gates    map[rate]gates
 	requests *requestMetrics
 	exports  chan struct{}     // one for each running export
+	counts   chan struct{}     // one for each running count
 	waiting  chan struct{}     // one for each password check that is slowed
 	routes   map[string]*route // by id
 	router   *chi.Mux
@@ -127,7 +131,8 @@ func New(config Config) (http.Handler, error) {
 	}
 	s := &server{
 		config: config, gates: newGates(config.Limits, config.RateLimit, config.Now), routes: map[string]*route{},
-		exports: make(chan struct{}, exportsAtOnce), waiting: make(chan struct{}, maxWaiting), router: chi.NewRouter(),
+		exports: make(chan struct{}, exportsAtOnce), counts: make(chan struct{}, countsAtOnce),
+		waiting: make(chan struct{}, maxWaiting), router: chi.NewRouter(),
 	}
 	s.document = sync.OnceValues(s.describe)
 

@@ -211,7 +211,8 @@ func wrongTypes() map[string]string {
 func safeField(location string) string {
 	where, name, _ := strings.Cut(location, ".")
 	if where != "body" {
-		return name // one of our own parameters
+		name, _, _ = strings.Cut(name, "[") // one of our own parameters, or an item of it
+		return name
 	}
 	for part := range strings.SplitSeq(name, ".") {
 		part, _, _ = strings.Cut(part, "[")

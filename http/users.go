@@ -23,9 +23,13 @@ type userBody struct {
 	HasAccount        bool            `json:"has_account" doc:"Whether there is an account to sign in with; false: staff recorded this person." example:"true"`
 	EmailVerifiedAt   *instant        `json:"email_verified_at" doc:"When its owner proved that the address is theirs; null: they have not, or it has changed since."`
 	CreatedAt         instant         `json:"created_at"`
+	CreatedBy         *uuid.UUID      `json:"created_by" nullable:"true" format:"uuid" doc:"The account that registered this one, itself if self-registered; null: an operator."`
 	UpdatedAt         instant         `json:"updated_at"`
 	MergedInto        *uuid.UUID      `json:"merged_into" nullable:"true" format:"uuid" doc:"The record of the same person that goes on in place of this one; null: none."`
 	Merged            []uuid.UUID     `json:"merged,omitempty" doc:"The records that were merged into this one; left out in lists."`
+	UpdatedBy         *uuid.UUID      `json:"updated_by" nullable:"true" format:"uuid" doc:"The account that made the newest change; null: an operator."`
+	IsDeleted         bool            `json:"is_deleted" doc:"Erased: nothing that identifies the person is left." example:"false"`
+	DeletedAt         *instant        `json:"deleted_at" nullable:"true" doc:"When it was erased."`
 	SecondFactor      *bool           `json:"second_factor,omitempty" doc:"Whether sign-in needs an authenticator code; shown only for your own account." example:"false"`
 	ExternalIDs       []ExternalID    `json:"external_ids,omitempty" doc:"The numbers by which the municipality's other systems know this person; left out in lists."`
 }
@@ -36,7 +40,9 @@ func userOf(u domain.User) userBody {
 		Email: orNull(u.Email), FullName: u.FullName, Phone: orNull(u.Phone), PreferredLanguage: u.PreferredLanguage,
 		Role: u.Role, IsActive: u.Active, HasAccount: u.Account && !u.Erased,
 		EmailVerifiedAt: instantOrNull(u.EmailVerifiedAt), MergedInto: idOrNull(u.MergedInto.UUID),
-		CreatedAt: instant(u.CreatedAt), UpdatedAt: instant(u.UpdatedAt),
+		CreatedAt: instant(u.CreatedAt), CreatedBy: idOrNull(u.CreatedBy.UUID),
+		UpdatedAt: instant(u.UpdatedAt), UpdatedBy: idOrNull(u.UpdatedBy.UUID), IsDeleted: u.Erased,
+		DeletedAt: instantOrNull(u.ErasedAt),
 	}
 }
 

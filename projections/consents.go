@@ -229,7 +229,7 @@ func (r *consentRow) end(withdrawn []domain.Recorded) bool {
 	if !ends || !r.Consented || r.Withdrawn() && !w.EffectiveAt.Before(r.WithdrawnAt) {
 		return false
 	}
-	r.WithdrawnAt, r.Position = w.EffectiveAt, w.Position
+	r.WithdrawnAt, r.Position, r.UpdatedAt, r.UpdatedBy = w.EffectiveAt, w.Position, w.RecordedAt, w.Actor
 	return true
 }
 
@@ -323,6 +323,8 @@ func consentsTable() readTable[consentRow] {
 		col("position", "bigint", func(r consentRow) int64 { return r.Position }),
 		col("annulled_at", "timestamptz", func(r consentRow) *time.Time { return unlessZero(r.AnnulledAt) }),
 		col("moved_to", "uuid", func(r consentRow) *[16]byte { return unlessZero([16]byte(r.MovedTo.UUID)) }),
+		col("updated_at", "timestamptz", func(r consentRow) *time.Time { return unlessZero(r.UpdatedAt) }),
+		col("updated_by", "uuid", func(r consentRow) *[16]byte { return unlessZero([16]byte(r.UpdatedBy.UUID)) }),
 		col("valid_until", "timestamptz", func(r consentRow) *time.Time { return unlessZero(r.ValidUntil) }),
 		col("superseded_at", "timestamptz", func(r consentRow) *time.Time { return unlessZero(r.SupersededAt) }),
 	}
@@ -333,37 +335,15 @@ func consentsTable() readTable[consentRow] {
 	}
 }
 
-// unlessZero returns nil for the zero value, which becomes null in the table.
-func unlessZero[V comparable](v V) *V {
-	var zero V
-	if v == zero {
-		return nil
-	}
-	return &v
-}
-
 func scanConsent(r pgx.CollectableRow) (consentRow, error) {
 	var c consentRow
-	var recordedBy, movedTo *uuid.UUID
-	var withdrawnAt, annulledAt, validUntil, supersededAt *time.Time
 	err := r.Scan(&c.ID.UUID, &c.Tenant.UUID, &c.Subject.UUID, &c.Purpose, &c.NoticeVersion, &c.Wording, &c.SHA256,
-		&c.Language, &c.Consented, &c.Channel, &c.GivenBy, &recordedBy, &c.EvidenceSHA256, &c.GivenAt, &c.RecordedAt,
-		&withdrawnAt, &c.Decided, &c.Position, &annulledAt, &movedTo, &validUntil, &supersededAt)
+		&c.Language, &c.Consented, &c.Channel, &c.GivenBy, (*orZeroID)(&c.RecordedBy.UUID), &c.EvidenceSHA256, &c.GivenAt,
+		&c.RecordedAt, (*orZeroTime)(&c.WithdrawnAt), &c.Decided, &c.Position, (*orZeroTime)(&c.AnnulledAt),
+		(*orZeroID)(&c.MovedTo.UUID), (*orZeroTime)(&c.UpdatedAt), (*orZeroID)(&c.UpdatedBy.UUID),
+		(*orZeroTime)(&c.ValidUntil), (*orZeroTime)(&c.SupersededAt))
 
 	c.GivenAt, c.RecordedAt = c.GivenAt.UTC(), c.RecordedAt.UTC()
-	if recordedBy != nil {
-		c.RecordedBy.UUID = *recordedBy
-	}
-	for into, instant := range map[*time.Time]*time.Time{
-		&c.WithdrawnAt: withdrawnAt, &c.AnnulledAt: annulledAt, &c.ValidUntil: validUntil, &c.SupersededAt: supersededAt,
-	} {
-		if instant != nil {
-			*into = instant.UTC()
-		}
-	}
-	if movedTo != nil {
-		c.MovedTo.UUID = *movedTo
-	}
 	return c, err
 }
 

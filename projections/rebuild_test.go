@@ -431,7 +431,7 @@ func TestAnErasureDuringARebuildLeavesNothingInAnyVersion(t *testing.T) {
 
 				text := w.text(t, "users")
 				if strings.Contains(text, "person") || !strings.Contains(text, "neighbour") ||
-					strings.Count(text, person.String()) != 2 {
+					strings.Count(text, "("+person.String()) != 2 {
 					t.Errorf("after the erasure:\n%s", text)
 				}
 				if !got.Wrong.None() {

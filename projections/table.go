@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // readTable says how rows of type R are stored in a read table.
@@ -32,6 +35,34 @@ func col[R, V any](name, sqlType string, value func(R) V) column[R] {
 		value:  func(r R) any { return value(r) },
 		values: func(rows []R) any { return each(rows, value) },
 	}
+}
+
+// unlessZero returns nil for the zero value, which becomes null in the table. orZeroID
+// and orZeroTime read it back.
+func unlessZero[V comparable](v V) *V {
+	var zero V
+	if v == zero {
+		return nil
+	}
+	return &v
+}
+
+// orZeroID scans an id, and null as the zero id.
+type orZeroID uuid.UUID
+
+// ScanUUID implements pgtype.UUIDScanner.
+func (id *orZeroID) ScanUUID(v pgtype.UUID) error {
+	*id = orZeroID(v.Bytes)
+	return nil
+}
+
+// orZeroTime scans an instant, and null as the zero time.
+type orZeroTime time.Time
+
+// ScanTimestamptz implements pgtype.TimestamptzScanner.
+func (t *orZeroTime) ScanTimestamptz(v pgtype.Timestamptz) error {
+	*t = orZeroTime(v.Time.UTC())
+	return nil
 }
 
 // each collects one value from each row.

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/salga-trust/engine/domain"
@@ -78,19 +77,12 @@ func (u users) forget(ctx context.Context, tx pgx.Tx, after, upTo int64) error {
 func scanUser(r pgx.CollectableRow) (userRow, error) {
 	var u domain.User
 	var position int64
-	var verifiedAt *time.Time
-	var mergedInto *uuid.UUID
 	err := r.Scan(&u.ID.UUID, &u.Tenant.UUID, &u.MunicipalityCode, &u.Email, &u.FullName, &u.Phone,
 		&u.PreferredLanguage, &u.Role, &u.Active, &u.Erased, &u.CreatedAt, &u.UpdatedAt, &u.Version, &position,
-		&verifiedAt, &u.Account, &mergedInto)
+		(*orZeroTime)(&u.EmailVerifiedAt), &u.Account, (*orZeroID)(&u.MergedInto.UUID), (*orZeroID)(&u.CreatedBy.UUID),
+		(*orZeroID)(&u.UpdatedBy.UUID), (*orZeroTime)(&u.ErasedAt))
 
 	u.CreatedAt, u.UpdatedAt = u.CreatedAt.UTC(), u.UpdatedAt.UTC()
-	if verifiedAt != nil {
-		u.EmailVerifiedAt = verifiedAt.UTC()
-	}
-	if mergedInto != nil {
-		u.MergedInto.UUID = *mergedInto
-	}
 	return userRow{State: u, Version: u.Version, Position: position}, err
 }
 
@@ -107,7 +99,7 @@ func (users) source() source {
 func stillNamed(want, have userRow) userRow {
 	s := &want.State
 	s.Email, s.FullName, s.Phone, s.Erased = have.State.Email, have.State.FullName, have.State.Phone, have.State.Erased
-	s.EmailVerifiedAt = have.State.EmailVerifiedAt
+	s.EmailVerifiedAt, s.ErasedAt = have.State.EmailVerifiedAt, have.State.ErasedAt
 	return want
 }
 
@@ -137,6 +129,9 @@ func usersTable() readTable[userRow] {
 			col("merged_into", "uuid", func(r userRow) *[16]byte {
 				return unlessZero([16]byte(r.State.MergedInto.UUID))
 			}),
+			col("created_by", "uuid", func(r userRow) *[16]byte { return unlessZero([16]byte(r.State.CreatedBy.UUID)) }),
+			col("updated_by", "uuid", func(r userRow) *[16]byte { return unlessZero([16]byte(r.State.UpdatedBy.UUID)) }),
+			col("deleted_at", "timestamptz", func(r userRow) *time.Time { return unlessZero(r.State.ErasedAt) }),
 		},
 	}
 }

@@ -15,7 +15,7 @@ import (
 
 // userColumns are those of trust.users that are filled for everybody.
 const userColumns = "id, tenant_id, municipality_code, email, full_name, phone, preferred_language, role, " +
-	"is_active, is_erased, created_at, updated_at, version, position, has_account"
+	"is_active, is_erased, created_at, updated_at, version, position, has_account, created_by, updated_by"
 
 func TestVerifyFindsWhatIsNotAsTheLogSays(t *testing.T) {
 	t.Parallel()
@@ -77,6 +77,14 @@ func damages(tenant domain.TenantID) []damage {
 		{
 			"another recorder", "update trust.consents_v1 set recorded_by = tenant_id",
 			"update trust.consents_v1 set recorded_by = subject_id", 0, "consents", "RecordedBy differs",
+		},
+		{
+			"another creator", "update trust.users_v1 set created_by = tenant_id",
+			"update trust.users_v1 set created_by = id", 0, "users", "CreatedBy differs",
+		},
+		{
+			"nobody who changed it", "update trust.consents_v1 set updated_by = null",
+			"update trust.consents_v1 set updated_by = subject_id", 0, "consents", "UpdatedBy differs",
 		},
 		{
 			"a row too many", "insert into trust.municipalities_v1 select '" + stranger +

@@ -52,6 +52,19 @@ func (w *word) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// ordinal is a number that counts from 1, on the command line.
+type ordinal int
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (o *ordinal) UnmarshalText(text []byte) error {
+	n, err := strconv.Atoi(string(text))
+	if err != nil || n < 1 {
+		return errors.New("versions count from 1")
+	}
+	*o = ordinal(n)
+	return nil
+}
+
 // place is a position on the command line.
 type place int64
 

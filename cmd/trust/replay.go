@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
 	apphttp "github.com/salga-trust/engine/http"
+	"github.com/salga-trust/engine/projections"
 	"github.com/salga-trust/engine/projections/reports"
 )
 
@@ -18,6 +20,12 @@ type replayCmd struct {
 	Tenant   string   `required:"" placeholder:"CODE" help:"Code of the municipality."`
 	Subject  identity `placeholder:"ID" help:"Only consents of this person."`
 	Purpose  word     `placeholder:"CODE" help:"Only consents for this purpose."`
+	Notice   ordinal  `name:"notice-version" placeholder:"N" help:"Only decisions on this version of the wording."`
+	Status   word     `placeholder:"STATUS" help:"Only consents that had become this: granted, refused, withdrawn, expired or lapsed."`
+	Channel  word     `placeholder:"CHANNEL" help:"Only decisions that came this way: web, counter, phone, whatsapp, ussd or paper."`
+	Language word     `placeholder:"CODE" help:"Only decisions on a wording in this language: en, zu or af."`
+	From     moment   `name:"given-from" placeholder:"TIME" help:"Only decisions given at this instant or later."`
+	To       moment   `name:"given-to" placeholder:"TIME" help:"Only decisions given before this instant."`
 	AsOf     moment   `placeholder:"TIME" help:"Consents that held at this instant, such as 2026-03-03T12:00:00Z (default: the latest known)."`
 	KnownAt  moment   `placeholder:"TIME" help:"As known at this instant (default: now)."`
 	Position place    `placeholder:"N" help:"As known at this position, which an earlier replay printed; repeats that replay."`
@@ -60,8 +68,10 @@ func (r replayCmd) Run(ctx context.Context, p *program) error {
 // question checks that the person and the purpose exist: an answer about one that does
 // not would look like one about somebody who never decided anything.
 func (r replayCmd) question(ctx context.Context, o *opened) (tenant domain.TenantID, q reports.ReplayQuery, err error) {
-	q = reports.ReplayQuery{
-		Subject: domain.UserID(r.Subject), Purpose: domain.CanonicalPurposeCode(string(r.Purpose)),
+	q = reports.ReplayQuery{Subject: domain.UserID(r.Subject), ConsentFilter: r.filter()}
+	var f domain.Faults
+	if q.Check(&f); f.Err() != nil {
+		return tenant, q, f.Err()
 	}
 
 	if tenant, err = o.handler.TenantOf(ctx, r.Tenant); err != nil {
@@ -83,23 +93,27 @@ func (r replayCmd) question(ctx context.Context, o *opened) (tenant domain.Tenan
 	return tenant, q, err
 }
 
+// filter returns which consents are wanted.
+func (r replayCmd) filter() projections.ConsentFilter {
+	return projections.ConsentFilter{
+		Status: domain.Status(r.Status),
+		DecisionFilter: projections.DecisionFilter{
+			Purpose: domain.CanonicalPurposeCode(string(r.Purpose)), NoticeVersion: int(r.Notice),
+			Language: domain.Language(r.Language), Channel: domain.Channel(r.Channel),
+			GivenFrom: r.From.Time, GivenTo: r.To.Time,
+		},
+	}
+}
+
 // record writes to the log that an operator is about to see who the people are, before
 // anything is shown.
 func (r replayCmd) record(ctx context.Context, o *opened, tenant domain.TenantID, q reports.ReplayQuery) error {
 	read := commands.RecordRead{
-		Route: "trust replay", Fields: "consents, profile",
-		Filter: map[string]string{"position": fmt.Sprint(q.Position)},
-		Reason: r.Reason,
+		Route: "trust replay", Fields: "consents, profile", Filter: q.Named(), Reason: r.Reason,
 	}
-
+	maps.DeleteFunc(read.Filter, func(_, value string) bool { return value == "" })
 	if !q.Subject.IsZero() {
 		read.Subjects = []domain.UserID{q.Subject}
-	}
-	if q.Purpose != "" {
-		read.Filter["purpose"] = q.Purpose
-	}
-	if !q.At.IsZero() {
-		read.Filter["as_of"] = q.At.UTC().Format(time.RFC3339Nano)
 	}
 
 	_, err := o.handler.RecordRead(ctx, commands.System(tenant), read)

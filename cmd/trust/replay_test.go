@@ -119,8 +119,14 @@ func TestAnOfficerAnswersTheRegulatorOnTheCommandLine(t *testing.T) {
 	replay("--subject", nomsa.id, "--as-of", day, "--known-at", day).expect(t, exit.CodeDone, "0 consents")
 
 	for _, format := range []string{"csv", "ndjson"} {
-		over := officer.call("GET", "compliance/consents?purpose=sms_alert&format="+format, "")
-		here := replay("--purpose", "SMS_Alert", "--position", officer.position, "--format", format)
+		over := officer.call("GET", "compliance/consents?purpose=sms_alert&notice_version=1&language=zu&channel=paper"+
+			"&status=withdrawn&given_from="+then+"&given_to="+day+"&format="+format, "")
+		here := replay("--purpose", "SMS_Alert", "--notice-version", "1", "--language", "zu", "--channel", "paper",
+			"--status", "withdrawn", "--given-from", then, "--given-to", day, "--position", officer.position,
+			"--format", format)
+		if !strings.Contains(here.stdout, consent) {
+			t.Errorf("%s: the consent is not found:\n%s", format, here.stdout)
+		}
 		if here.code != exit.CodeDone || !bytes.Equal(over, []byte(here.stdout)) {
 			t.Errorf("%s: the command line says\n%s\nthe API says\n%s", format, here.stdout, over)
 		}
@@ -155,6 +161,12 @@ func TestAnOfficerAnswersTheRegulatorOnTheCommandLine(t *testing.T) {
 			[]string{"--known-at", day, "--position", "1"},
 			"position or known_at, not both",
 		},
+		"no status": {exit.CodeUsage, []string{"--status", "valid"}, "status"},
+		"a blank":   {exit.CodeUsage, []string{"--channel", ""}, "give a value"},
+		"backwards": {
+			exit.CodeUsage, []string{"--given-from", day, "--given-to", then}, "not before given_from",
+		},
+		"no version":           {exit.CodeUsage, []string{"--notice-version", "0"}, "versions count from 1"},
 		"a position to come":   {exit.CodeUsage, []string{"--position", "99999999"}, "log has no such position"},
 		"names for no reason":  {exit.CodeUsage, []string{"--reveal"}, "--reveal needs --reason"},
 		"a reason for nothing": {exit.CodeUsage, []string{"--reason", "x"}, "--reason needs --reveal"},

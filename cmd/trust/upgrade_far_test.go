@@ -52,6 +52,8 @@ func TestFarASystemOf5b32fc4IsMigratedVerifiedFollowedAndServed(t *testing.T) {
 		u.isVerified,
 		u.answersAsBefore,
 		u.printsAsBefore,
+		u.saysWhoMadeAndChangedWhat,
+		u.searchesAndCounts,
 		u.followsWhatIsNew,
 		u.takesASecondFactor,
 		u.countsOfficersOfBefore,
@@ -266,18 +268,24 @@ func (u *upgrade) isTheSameDocument(q question) (wrong []string) {
 	return wrong
 }
 
-// sinceLapsing matches what rows of exports say since consents can end by themselves.
-var sinceLapsing = regexp.MustCompile(
-	`"valid_until":(null|"[^"]*"),"lapses_at":(null|"[^"]*"),"status":"[a-z]+","in_force":(true|false),`)
+// newer lists the fields that a consent of an export did not have.
+func newer() []string {
+	return []string{
+		"valid_until", "lapses_at", "status", "in_force", "created_by", "updated_at", "updated_by",
+	}
+}
 
-// asItWasWritten returns an export in its old form: without what consents say since they
-// can end by themselves; and a CSV without a byte order mark, the municipality and a last
-// record, and with quotes only where they are needed. Anything else stays as it is.
+// withoutNewer matches these fields in JSON, and the comma before each.
+var withoutNewer = regexp.MustCompile(`,"(` + strings.Join(newer(), "|") + `)":("[^"]*"|null|true|false)`)
+
+// asItWasWritten returns an export in its old form: without the fields that are newer; CSV
+// without a byte order mark, the municipality and a last record, and with quotes only
+// where they are needed. Anything else stays as it is.
 func (u *upgrade) asItWasWritten(document []byte) []byte {
 	u.t.Helper()
 	text, marked := bytes.CutPrefix(document, []byte("\ufeff"))
 	if !marked {
-		return sinceLapsing.ReplaceAll(document, nil)
+		return withoutNewer.ReplaceAll(document, nil)
 	}
 
 	in := csv.NewReader(bytes.NewReader(text))
@@ -287,9 +295,14 @@ func (u *upgrade) asItWasWritten(document []byte) []byte {
 
 	var before bytes.Buffer
 	out := csv.NewWriter(&before)
-	first, last := slices.Index(records[0], "valid_until"), slices.Index(records[0], "in_force")
 	for _, record := range records[:len(records)-1] {
-		must(u.t, out.Write(slices.Delete(record, first, last+1)[1:]))
+		var old []string
+		for i, cell := range record[1:] {
+			if !slices.Contains(newer(), records[0][i+1]) {
+				old = append(old, cell)
+			}
+		}
+		must(u.t, out.Write(old))
 	}
 	out.Flush()
 	return before.Bytes()
@@ -393,6 +406,56 @@ func (u *upgrade) followsWhatIsNew() {
 	officer := &account{s: u.site, token: u.tokens["officer"]}
 	if list := officer.call("GET", "users?limit=100", ""); !bytes.Contains(list, []byte(stranger.id)) {
 		u.t.Errorf("the citizen %s is not in the read table: %s", stranger.id, list)
+	}
+}
+
+// saysWhoMadeAndChangedWhat looks at rows of before, whose new columns the migration
+// filled from the log.
+func (u *upgrade) saysWhoMadeAndChangedWhat() {
+	citizen := &account{s: u.site, token: u.tokens["nomsa"]}
+	me := citizen.call("GET", "users/me", "")
+	if id := field(u.t, me, "id"); field(u.t, me, "created_by") != id || field(u.t, me, "updated_by") != id {
+		u.t.Errorf("she registered herself: %s", me)
+	}
+
+	listed, ok := u.answer(question{As: "nomsa", Path: "consents?limit=100"}, "").(map[string]any)
+	if items, _ := listed["items"].([]any); !ok || len(items) == 0 {
+		u.t.Errorf("she has no consents: %v", listed)
+	}
+	for _, item := range listed["items"].([]any) {
+		c := item.(map[string]any)
+		if c["created_by"] != c["recorded_by"] || c["updated_at"].(string) < c["recorded_at"].(string) {
+			u.t.Errorf("who made it, and when it changed last: %v", c)
+		}
+	}
+}
+
+// searchesAndCounts finds among the consents of before those of one purpose, and counts
+// them.
+func (u *upgrade) searchesAndCounts() {
+	position := fmt.Sprintf("&position=%d", u.before.Position)
+	all := u.answer(question{As: "officer", Path: "compliance/consents?format=json" + position}, "").(map[string]any)
+	found := u.answer(question{As: "officer", Path: "compliance/consents?purpose=sms_alert&channel=web" + position},
+		"").(map[string]any)
+	counted := u.answer(question{As: "officer", Path: "compliance/consents/summary?by=purpose,channel" + position},
+		"").(map[string]any)
+
+	want := 0.0
+	for _, item := range all["items"].([]any) {
+		if c := item.(map[string]any); c["purpose"] == "sms_alert" && c["channel"] == "web" {
+			want++
+		}
+	}
+	if found["count"] != want {
+		u.t.Errorf("%v are found, want %v", found["count"], want)
+	}
+	for _, item := range counted["items"].([]any) {
+		if c := item.(map[string]any); c["purpose"] == "sms_alert" && c["channel"] == "web" && c["count"] != want {
+			u.t.Errorf("%v are counted, want %v", c["count"], want)
+		}
+	}
+	if counted["count"] != all["count"] {
+		u.t.Errorf("%v are counted of %v", counted["count"], all["count"])
 	}
 }
 

@@ -21,17 +21,18 @@ import (
 // settle it, the read counts: one too many is a nuisance to the person, one too few is a
 // false answer.
 type coverage struct {
-	reader *eventstore.Reader
-	tx     pgx.Tx
-	tenant domain.TenantID
-	person domain.UserID
+	reports *Reports
+	reader  *eventstore.Reader
+	tx      pgx.Tx
+	tenant  domain.TenantID
+	person  domain.UserID
 
 	streams map[domain.StreamType][]domain.Recorded // the person's streams read so far, sealed
 }
 
 func (r *Reports) coverage(tx pgx.Tx, tenant domain.TenantID, person domain.UserID) *coverage {
 	return &coverage{
-		reader: r.reader, tx: tx, tenant: tenant, person: person,
+		reports: r, reader: r.reader, tx: tx, tenant: tenant, person: person,
 		streams: map[domain.StreamType][]domain.Recorded{},
 	}
 }
@@ -80,7 +81,7 @@ func (c *coverage) covers(ctx context.Context, r domain.Recorded) (bool, error) 
 	replayed := strings.Contains(read.Fields, "consents") && read.Filter["position"] != ""
 	switch {
 	case replayed && (len(read.Subjects) == 0 || slices.Contains(read.Subjects, c.person)):
-		return c.inReplay(ctx, read, head)
+		return c.inReplay(ctx, read, r.RecordedAt, head)
 	case len(read.Subjects) > 0:
 		return slices.Contains(read.Subjects, c.person), nil
 	case read.Filter["subject_id"] != "" && read.Filter["subject_id"] != c.person.String():
@@ -105,7 +106,9 @@ func (c *coverage) covers(ctx context.Context, r domain.Recorded) (bool, error) 
 
 // inReplay reports whether a replay of consents has a row of the person. It is exact: a
 // replay of a position is the same for ever.
-func (c *coverage) inReplay(ctx context.Context, read *domain.PersonalDataRead, head int64) (bool, error) {
+func (c *coverage) inReplay(
+	ctx context.Context, read *domain.PersonalDataRead, when time.Time, head int64,
+) (bool, error) {
 	upTo, at, known := replayed(read.Filter)
 	if !known {
 		return c.decided(ctx, domain.ConsentStream, head)
@@ -117,10 +120,24 @@ func (c *coverage) inReplay(ctx context.Context, read *domain.PersonalDataRead, 
 		return false, err
 	}
 
-	purpose := strings.ToLower(read.Filter["purpose"])
-	return slices.ContainsFunc(domain.ConsentsAt(events, at, time.Time{}).Records(), func(d domain.Consent) bool {
-		return purpose == "" || d.Purpose == purpose
-	}), nil
+	filter, understood := consentFilterOf(read.Filter)
+	if !understood {
+		return true, nil // from a release with other filters
+	}
+	clocks := domain.Clocks{At: at, Now: when}
+	rules := domain.RulesOf(nil, nil, clocks)
+	if filter.Status != "" { // nothing else depends on them
+		if rules, err = c.reports.rules(ctx, c.tx, c.tenant, upTo, clocks); err != nil {
+			return false, err
+		}
+	}
+
+	covered := false
+	rowsOf(events, rules, filter)(func(domain.Decided) bool {
+		covered = true
+		return false
+	})
+	return covered, nil
 }
 
 // replayed reads the position and the instant of a replay from the filter of its read.
@@ -224,7 +241,7 @@ func (c *coverage) stream(ctx context.Context, kind domain.StreamType) ([]domain
 		return events, nil
 	}
 
-	events, err := c.reader.InStreams(ctx, c.tx, c.tenant, kind, c.person.UUID, eventstore.Place{},
+	events, err := c.reader.InStreams(ctx, c.tx, c.tenant, kind, []uuid.UUID{c.person.UUID}, eventstore.Place{},
 		math.MaxInt64, math.MaxInt32)
 	if err == nil {
 		c.streams[kind] = events

@@ -2,6 +2,7 @@ package reports
 
 import (
 	"context"
+	"iter"
 	"math"
 	"slices"
 	"time"
@@ -11,19 +12,21 @@ import (
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/projections"
 )
 
-// ReplayQuery says which state of a tenant's consents to replay: those in force at At, as
-// known at exactly one position.
+// ReplayQuery says which consents of a tenant to replay, and in which state: that in force
+// at At, as known at exactly one position.
 type ReplayQuery struct {
 	At       time.Time     // zero: at the end of what was known
 	Position int64         // known up to this position, which Resolve returned
 	Subject  domain.UserID // of one person; zero: of all
-	Purpose  string        // for one purpose; empty: for all
 	Page     func()        // called after each page of events, even one without results; nil: not called
 
 	// Now is when what ends without an event is judged if At is zero; zero: now.
 	Now time.Time
+
+	projections.ConsentFilter
 }
 
 // Moment names a state for ever: a position and an instant.
@@ -139,7 +142,20 @@ func (r *Reports) lastChange(
 			ended(n.Reconsent)
 		}
 	}
-	return last, r.reader.EachEnd(ctx, tx, tenant, upTo, ended)
+
+	after := int64(0)
+	search, err := projections.SearchConsents(ctx, tx, tenant, upTo)
+	if err != nil {
+		return time.Time{}, err
+	}
+	if search != nil {
+		var end time.Time
+		if end, after, err = search.LastEnd(ctx, now); err != nil {
+			return time.Time{}, err
+		}
+		ended(end)
+	}
+	return last, r.reader.EachEnd(ctx, tx, tenant, after, upTo, ended)
 }
 
 // purposes returns a tenant's own purposes and the defaults as events up to a position
@@ -149,7 +165,7 @@ func (r *Reports) purposes(
 ) (own, shared []domain.Purpose, err error) {
 	of := func(t domain.TenantID) ([]domain.Purpose, error) {
 		events, err := r.reader.InStreams(
-			ctx, tx, t, domain.PurposeStream, uuid.Nil, eventstore.Place{}, upTo, math.MaxInt32)
+			ctx, tx, t, domain.PurposeStream, nil, eventstore.Place{}, upTo, math.MaxInt32)
 		return domain.PurposesIn(events), err
 	}
 
@@ -199,12 +215,13 @@ func resolve(ctx context.Context, tx pgx.Tx, knownAt time.Time, position int64) 
 	return position, f.Err()
 }
 
-// Replay folds all consents of a tenant, including refused and withdrawn ones, and passes
-// each to a function: person by person in order of their ids, each person's in order of
-// (effective time, position). It reads nothing but events, opens nothing personal, and
-// holds one page and one person's events in memory. The same question yields the same
-// rows in the same order for ever. An error of the function ends the replay and is
-// returned as it is. Error: unavailable.
+// Replay folds a tenant's consents, including refused and withdrawn ones, and passes on
+// those that pass the filter: person by person in order of their ids, each person's in
+// order of (effective time, position). What it says comes from events alone, and it opens
+// nothing personal; if the filter is about decisions, the read table only tells whose
+// events to read. It holds one page and one person's events in memory. The same question
+// yields the same rows in the same order for ever. An error of the function ends the
+// replay and is returned as it is. Error: unavailable.
 func (r *Reports) Replay(
 	ctx context.Context, tenant domain.TenantID, q ReplayQuery, each func(domain.Decided) error,
 ) error {
@@ -214,22 +231,50 @@ func (r *Reports) Replay(
 func (r *Reports) replay(
 	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, q ReplayQuery, each func(domain.Decided) error,
 ) error {
-	clocks := domain.Clocks{At: q.At, Now: q.Now}
-	if clocks.Now.IsZero() {
-		clocks.Now = time.Now()
-	}
-	rules, err := r.rules(ctx, tx, tenant, q.Position, clocks)
+	rules, err := r.rulesOf(ctx, tx, tenant, q)
 	if err != nil {
 		return err
 	}
 
+	if !q.Subject.IsZero() {
+		return r.fold(ctx, tx, tenant, q, rules, []uuid.UUID{q.Subject.UUID}, each)
+	}
+	if q.DecisionFilter.IsZero() {
+		return r.fold(ctx, tx, tenant, q, rules, nil, each)
+	}
+
+	search, err := projections.SearchConsents(ctx, tx, tenant, q.Position)
+	if err != nil {
+		return err
+	}
+	if search == nil {
+		return r.fold(ctx, tx, tenant, q, rules, nil, each)
+	}
+	return search.Subjects(ctx, q.DecisionFilter, replayPage, func(people []uuid.UUID) error {
+		return r.fold(ctx, tx, tenant, q, rules, people, each)
+	})
+}
+
+// rulesOf returns the rules at the moment that a replay is about.
+func (r *Reports) rulesOf(
+	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, q ReplayQuery,
+) (domain.Rules, error) {
+	clocks := domain.Clocks{At: q.At, Now: q.Now}
+	if clocks.Now.IsZero() {
+		clocks.Now = time.Now()
+	}
+	return r.rules(ctx, tx, tenant, q.Position, clocks)
+}
+
+// fold is Replay for some people, or for all if people is nil.
+func (r *Reports) fold(
+	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, q ReplayQuery, rules domain.Rules, people []uuid.UUID,
+	each func(domain.Decided) error,
+) error {
 	var history []domain.Recorded // of one person
 	emit := func() error {
-		for _, c := range domain.ConsentsAt(history, q.At, time.Time{}).Records() {
-			if q.Purpose != "" && c.Purpose != q.Purpose {
-				continue
-			}
-			if err := each(rules.Of(c)); err != nil {
+		for d := range rowsOf(history, rules, q.ConsentFilter) {
+			if err := each(d); err != nil {
 				return err
 			}
 		}
@@ -237,8 +282,7 @@ func (r *Reports) replay(
 	}
 
 	for behind := (eventstore.Place{}); ; {
-		page, err := r.reader.InStreams(
-			ctx, tx, tenant, domain.ConsentStream, q.Subject.UUID, behind, q.Position, replayPage)
+		page, err := r.reader.InStreams(ctx, tx, tenant, domain.ConsentStream, people, behind, q.Position, replayPage)
 		if err != nil {
 			return err
 		}
@@ -263,4 +307,25 @@ func (r *Reports) replay(
 			return emit()
 		}
 	}
+}
+
+// rowsOf folds one person's events, and yields the consents that pass a filter.
+func rowsOf(
+	history []domain.Recorded, rules domain.Rules, f projections.ConsentFilter,
+) iter.Seq[domain.Decided] {
+	return func(yield func(domain.Decided) bool) {
+		for _, c := range consentsFor(f.Purpose, history, rules.Clocks().At).Records() {
+			if d := rules.Of(c); f.Matches(d) && !yield(d) {
+				return
+			}
+		}
+	}
+}
+
+// consentsFor folds what is about a purpose, or everything if none is named.
+func consentsFor(purpose string, history []domain.Recorded, at time.Time) domain.Consents {
+	if purpose == "" {
+		return domain.ConsentsAt(history, at, time.Time{})
+	}
+	return domain.ConsentsFor(purpose, history, at, time.Time{})
 }

@@ -6,7 +6,6 @@ import (
 	"math"
 	"slices"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/salga-trust/engine/domain"
@@ -31,7 +30,7 @@ func (r *Reports) Requests(
 
 	var due []domain.Request
 	err := r.asTenant(ctx, tenant, func(tx pgx.Tx) error {
-		events, err := r.reader.InStreams(ctx, tx, tenant, domain.RightsStream, uuid.Nil, eventstore.Place{},
+		events, err := r.reader.InStreams(ctx, tx, tenant, domain.RightsStream, nil, eventstore.Place{},
 			math.MaxInt64, math.MaxInt32)
 		if err != nil {
 			return err

@@ -1,0 +1,455 @@
+package reports_test
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+	"pgregory.net/rapid"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/domain/domaintest"
+	"github.com/salga-trust/engine/eventstore/follow"
+	"github.com/salga-trust/engine/internal/pgtest"
+	"github.com/salga-trust/engine/projections"
+	"github.com/salga-trust/engine/projections/reports"
+)
+
+// Random histories, whose clock jumps ahead and back, asked about at random instants of
+// both clocks or at random positions, while the read table has followed the log to
+// somewhere: a search finds the rows of the whole export that have the features, and a
+// summary counts what a search finds.
+func TestSearchesAndCountsAreThoseOfTheWholeExport(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	conn, super := w.db.Conn(t, pgtest.Projector), w.db.Superuser(t)
+	w.exec(t, super, "set session_replication_role = replica")
+
+	clock, version := time.Now(), 0
+	publish := func(reconsent time.Time) {
+		version++
+		w.append(t, w.tenant, domain.PurposeOf(w.tenant, "sms_alert"), notice(version, reconsent))
+	}
+	w.append(t, w.tenant, domain.PurposeOf(w.tenant, "sms_alert"), &domain.PurposeDefined{
+		Code: "sms_alert", Basis: domain.ConsentBasis, Retention: "a year",
+	})
+	publish(time.Time{})
+	rapid.Check(t, func(rt *rapid.T) {
+		clock = clock.Add(100 * time.Hour) // past everything stamped before
+		subjects := []domain.UserID{newUser(), newUser(), newUser()}
+		for range rapid.IntRange(1, 9).Draw(rt, "events") {
+			clock = clock.Add(time.Minute)
+			ahead := rapid.SampledFrom([]int{0, 0, 0, 1, 4, 24}).Draw(rt, "hours ahead")
+			w.stamp(t, super, rapid.SampledFrom(subjects).Draw(rt, "subject"), drawnDecision(rt, clock),
+				clock.Add(time.Duration(ahead)*time.Hour))
+		}
+		if hours := rapid.IntRange(-4, 2).Draw(rt, "asked again"); hours > 0 {
+			publish(clock.Add(time.Duration(hours-1) * time.Hour))
+		}
+		w.followTo(t, conn, rapid.Int64Range(1, w.head(t)).Draw(rt, "the read table's position"))
+
+		log := w.wholeLog(t, conn)
+		q := drawnQuestion(rt, log)
+		about, err := w.reports.Resolve(t.Context(), w.tenant, q.At, q.KnownAt, q.Position)
+		must(t, err)
+		q.Position, q.At, q.Now = about.Position, about.At, clock
+
+		whole := q.ReplayQuery
+		whole.ConsentFilter = projections.ConsentFilter{}
+		want := slices.DeleteFunc(w.rows(t, whole), func(r domain.Decided) bool { return !has(r, q.ConsentFilter) })
+		if diff := gocmp.Diff(want, w.rows(t, q.ReplayQuery), none()); diff != "" {
+			rt.Fatalf("search %+v (-the whole export, filtered +found):\n%s", q, diff)
+		}
+
+		by := rapid.SliceOfNDistinct(rapid.SampledFrom(projections.Dimensions()), 1, -1,
+			func(d projections.Dimension) projections.Dimension { return d }).Draw(rt, "by")
+		counted, err := w.reports.Summary(t.Context(), w.tenant, q.ReplayQuery, by)
+		must(t, err)
+		if diff := gocmp.Diff(counts(want, by), counted); diff != "" {
+			rt.Fatalf("count %+v by %v (-the rows found +counted):\n%s", q, by, diff)
+		}
+	})
+}
+
+// none makes no difference between an empty list and nil.
+func none() gocmp.Option {
+	empty := func(a, b []domain.Decided) bool { return len(a)+len(b) == 0 }
+	return gocmp.FilterValues(empty, gocmp.Ignore())
+}
+
+// rows returns what a replay passes on.
+func (w *world) rows(t testing.TB, q reports.ReplayQuery) (rows []domain.Decided) {
+	t.Helper()
+	must(t, w.reports.Replay(t.Context(), w.tenant, q, func(r domain.Decided) error {
+		rows = append(rows, r)
+		return nil
+	}))
+	return rows
+}
+
+// has says in other words what a filter means.
+func has(r domain.Decided, f projections.ConsentFilter) bool {
+	for _, differs := range []bool{
+		f.Purpose != "" && f.Purpose != r.Purpose,
+		f.NoticeVersion > 0 && f.NoticeVersion != r.NoticeVersion,
+		f.Language != "" && f.Language != r.Language,
+		f.Channel != "" && f.Channel != r.Channel,
+		f.Status != "" && f.Status != r.Status,
+		!f.GivenFrom.IsZero() && f.GivenFrom.After(r.GivenAt),
+		!f.GivenTo.IsZero() && !f.GivenTo.After(r.GivenAt),
+	} {
+		if differs {
+			return false
+		}
+	}
+	return true
+}
+
+// counts counts rows one by one.
+func counts(rows []domain.Decided, by []projections.Dimension) []reports.Counted {
+	counted := []reports.Counted{}
+	for _, r := range rows {
+		feature := map[projections.Dimension]func(*projections.ConsentGroup){
+			projections.ByPurpose:       func(g *projections.ConsentGroup) { g.Purpose = r.Purpose },
+			projections.ByNoticeVersion: func(g *projections.ConsentGroup) { g.NoticeVersion = r.NoticeVersion },
+			projections.ByLanguage:      func(g *projections.ConsentGroup) { g.Language = r.Language },
+			projections.ByChannel:       func(g *projections.ConsentGroup) { g.Channel = r.Channel },
+			projections.ByStatus:        func(g *projections.ConsentGroup) { g.Status = r.Status },
+		}
+		var group projections.ConsentGroup
+		for _, d := range by {
+			feature[d](&group)
+		}
+
+		i := slices.IndexFunc(counted, func(c reports.Counted) bool { return c.ConsentGroup == group })
+		if i < 0 {
+			counted, i = append(counted, reports.Counted{ConsentGroup: group}), len(counted)
+		}
+		counted[i].Count++
+	}
+
+	slices.SortFunc(counted, func(a, b reports.Counted) int {
+		for _, d := range by {
+			text := func(g projections.ConsentGroup) string {
+				return map[projections.Dimension]string{
+					projections.ByPurpose: g.Purpose, projections.ByNoticeVersion: fmt.Sprintf("%9d", g.NoticeVersion),
+					projections.ByLanguage: string(g.Language), projections.ByChannel: string(g.Channel),
+					projections.ByStatus: string(g.Status),
+				}[d]
+			}
+			if order := cmp.Compare(text(a.ConsentGroup), text(b.ConsentGroup)); order != 0 {
+				return order
+			}
+		}
+		return 0
+	})
+	return counted
+}
+
+// drawnDecision draws an event of a consent stream that is recorded when the clock shows
+// an instant.
+func drawnDecision(rt *rapid.T, clock time.Time) domain.Event {
+	var givenAt time.Time // not stated
+	if ago := rapid.SampledFrom([]int{0, 0, 0, 1, 2, 3, 5}).Draw(rt, "hours ago"); ago > 0 {
+		givenAt = clock.Add(-time.Duration(ago) * time.Hour)
+	}
+
+	made := decision(rapid.SampledFrom([]string{"sms_alert", "newsletter"}).Draw(rt, "purpose"), givenAt)
+	made.NoticeVersion = rapid.SampledFrom([]int{1, 2, 10}).Draw(rt, "version")
+	made.Language = rapid.SampledFrom(domain.Languages()).Draw(rt, "language")
+	made.Channel = rapid.SampledFrom(domain.Channels()[:3]).Draw(rt, "channel")
+
+	switch rapid.SampledFrom([]string{"grant", "grant", "refuse", "withdraw"}).Draw(rt, "kind") {
+	case "grant":
+		grant := &domain.ConsentGranted{Decision: made}
+		if hours := rapid.IntRange(-4, 4).Draw(rt, "holds for"); hours > 0 {
+			grant.ValidUntil = clock.Add(time.Duration(hours-2) * time.Hour)
+		}
+		return grant
+	case "refuse":
+		return &domain.ConsentRefused{Decision: made}
+	default:
+		return &domain.ConsentWithdrawn{
+			ConsentID: made.ConsentID, Purpose: made.Purpose, GivenAt: givenAt, RecordedBy: domain.BySelf,
+		}
+	}
+}
+
+// notice returns the publication of a version of a wording.
+func notice(version int, reconsent time.Time) *domain.PurposeNoticePublished {
+	texts, hashes := map[domain.Language]string{}, map[domain.Language]string{}
+	for _, l := range domain.Languages() {
+		texts[l], hashes[l] = "words", domain.WordingHash("words")
+	}
+	return &domain.PurposeNoticePublished{
+		Code: "sms_alert", Notice: version, Texts: texts, SHA256: hashes, Reconsent: reconsent,
+	}
+}
+
+// drawnQuestion draws a search about what is in a log.
+func drawnQuestion(rt *rapid.T, log []domain.Recorded) (q question) {
+	newest := log[max(0, len(log)-12):]
+	instant := func(name string) time.Time {
+		e := rapid.SampledFrom(newest).Draw(rt, name)
+		switch rapid.IntRange(0, 3).Draw(rt, name+", which") {
+		case 0:
+			return time.Time{}
+		case 1:
+			return e.EffectiveAt
+		case 2:
+			return e.RecordedAt.Add(-time.Microsecond)
+		default:
+			return e.RecordedAt
+		}
+	}
+
+	q.At = instant("at")
+	if rapid.Bool().Draw(rt, "by position") {
+		q.Position = rapid.SampledFrom(newest).Draw(rt, "position").Position
+	} else {
+		q.KnownAt = instant("known at")
+	}
+
+	f := &q.ConsentFilter
+	f.Purpose = rapid.SampledFrom([]string{"", "", "sms_alert"}).Draw(rt, "only purpose")
+	f.NoticeVersion = rapid.SampledFrom([]int{0, 0, 2}).Draw(rt, "only version")
+	f.Language = rapid.SampledFrom([]domain.Language{"", "", domain.Zulu}).Draw(rt, "only language")
+	f.Channel = rapid.SampledFrom([]domain.Channel{"", "", domain.Counter}).Draw(rt, "only channel")
+	f.Status = rapid.SampledFrom(append(domain.Statuses(), "", "", "")).Draw(rt, "only status")
+	f.GivenFrom, f.GivenTo = instant("given from"), instant("given to")
+	if f.GivenFrom.After(f.GivenTo) {
+		f.GivenTo = time.Time{}
+	}
+	if !f.GivenTo.IsZero() { // finer than the log's unit
+		f.GivenTo = f.GivenTo.Add(time.Duration(rapid.IntRange(0, 1).Draw(rt, "nanoseconds")))
+	}
+	return q
+}
+
+// stamp appends a decision of the world's tenant and stamps it as a database would whose
+// clock shows that instant; super is a superuser whom the log's triggers do not stop.
+func (w *world) stamp(t testing.TB, super *pgx.Conn, subject domain.UserID, e domain.Event, clock time.Time) {
+	t.Helper()
+	const sql = `update trust.events
+		set effective_at = least($2::timestamptz, $3), recorded_at = greatest($3::timestamptz,
+			(select recorded_at from trust.events where position = $1 - 1)) where position = $1`
+
+	effective := domain.EffectiveOf(e)
+	if effective.IsZero() {
+		effective = clock
+	}
+	w.append(t, w.tenant, domain.ConsentsOf(subject), e)
+	w.exec(t, super, sql, w.head(t), effective, clock)
+}
+
+func (w *world) exec(t testing.TB, conn *pgx.Conn, sql string, args ...any) {
+	t.Helper()
+	if _, err := conn.Exec(t.Context(), sql, args...); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// followTo brings the read table of consents to a position, as its projector does.
+func (w *world) followTo(t testing.TB, conn *pgx.Conn, upTo int64) {
+	t.Helper()
+	consents, _ := projections.ByName("consents")
+	must(t, pgx.BeginFunc(t.Context(), conn, func(tx pgx.Tx) error {
+		at, err := follow.Hold(t.Context(), tx, consents.Name())
+		if err != nil || upTo <= at {
+			return err
+		}
+		events, err := w.reader.RangeOf(t.Context(), tx, consents.Kinds(), at, upTo)
+		if err != nil {
+			return err
+		}
+		if len(events) > 0 {
+			err = consents.Apply(t.Context(), follow.Tx{Tx: tx, Log: w.reader}, events, upTo)
+			if err != nil {
+				return err
+			}
+		}
+		return follow.Advance(t.Context(), tx, consents.Name(), upTo)
+	}))
+}
+
+// A read table that has followed another log says nothing about this one.
+func TestSearchesAndCountsDoNotBelieveAReadTableOfAnotherLog(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	anna, head := newUser(), int64(0)
+	w.grant(t, w.tenant, anna)
+	head = w.head(t)
+	w.followTo(t, w.db.Conn(t, pgtest.Projector), head)
+
+	super := w.db.Superuser(t)
+	w.exec(t, super, "delete from trust.consents")
+	w.exec(t, super, "update trust.checkpoints set event_id = gen_random_uuid() where follower = 'consents'")
+
+	q := reports.ReplayQuery{Position: head}
+	q.Purpose = "sms_alert"
+	if rows := w.rows(t, q); len(rows) != 1 || rows[0].Subject != anna || !rows[0].InForce {
+		t.Errorf("found %+v", rows)
+	}
+	counted, err := w.reports.Summary(t.Context(), w.tenant, q, []projections.Dimension{projections.ByPurpose})
+	must(t, err)
+	if len(counted) != 1 || counted[0].Count != 1 {
+		t.Errorf("counted %+v", counted)
+	}
+}
+
+// Searches and counts among 200 000 consents of one tenant, beside some of others.
+func TestSearchesAndCountsUseTheirIndex(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := &pgtest.Plans{}
+	pool := p.Pool(t, w.db, pgtest.Query)
+	w.reports = reports.New(pool, w.reader)
+	w.fill(t, 200_000, 150_000)
+	head := w.head(t)
+
+	q := func(set func(*reports.ReplayQuery)) reports.ReplayQuery {
+		q := reports.ReplayQuery{Position: head}
+		set(&q)
+		return q
+	}
+	day := domaintest.Clock("2026-03-01")
+	for name, c := range map[string]struct {
+		q     reports.ReplayQuery
+		text  string // of the statement
+		index string
+	}{
+		"of a purpose": {
+			q(func(q *reports.ReplayQuery) { q.Purpose = "purpose_7" }), "from trust.consents c", "consents_v1_search_idx",
+		},
+		"of a purpose and a version": {
+			q(func(q *reports.ReplayQuery) { q.Purpose, q.NoticeVersion = "purpose_7", 2 }),
+			"from trust.consents c", "consents_v1_search_idx",
+		},
+		"by channel": {
+			q(func(q *reports.ReplayQuery) { q.Channel = domain.USSD }), "from trust.consents c", "consents_v1_search_idx",
+		},
+		"by language": {
+			q(func(q *reports.ReplayQuery) { q.Language = domain.Zulu }),
+			"from trust.consents c", "consents_v1_search_idx",
+		},
+		"of a day": {
+			q(func(q *reports.ReplayQuery) { q.GivenFrom, q.GivenTo = day, day.Add(24*time.Hour) }),
+			"from trust.consents c", "consents_v1_given_idx",
+		},
+		"of people found": {
+			q(func(q *reports.ReplayQuery) { q.Purpose = "purpose_7" }), "unnest($7::uuid[])", "events_stream_key",
+		},
+		"of one person": {
+			q(func(q *reports.ReplayQuery) { q.Subject = w.someone(t) }), "unnest($7::uuid[])", "events_stream_key",
+		},
+		"as known before the read table": {
+			q(func(q *reports.ReplayQuery) { q.Purpose, q.Position = "purpose_7", head-100 }),
+			"from trust.consents c", "consents_v1_search_idx",
+		},
+	} {
+		p.Forget()
+		if rows := w.rows(t, c.q); len(rows) == 0 {
+			t.Errorf("a search %s finds nothing", name)
+		}
+		demandIndex(t, p, "a search "+name, c.text, c.index)
+	}
+
+	for name, c := range map[string]struct {
+		q       reports.ReplayQuery
+		indexes []string
+	}{
+		"now":                            {q(func(*reports.ReplayQuery) {}), []string{"Index Only Scan using consents_v1_search_idx"}},
+		"of a purpose":                   {q(func(q *reports.ReplayQuery) { q.Purpose = "purpose_7" }), []string{"consents_v1_search_idx"}},
+		"as of a day":                    {q(func(q *reports.ReplayQuery) { q.At = day }), []string{"events_ahead_idx"}},
+		"as known before the read table": {q(func(q *reports.ReplayQuery) { q.Position = head - 100 }), []string{"events_tenant_idx"}},
+	} {
+		p.Forget()
+		counted, err := w.reports.Summary(t.Context(), w.tenant, c.q, projections.Dimensions())
+		must(t, err)
+		if len(counted) == 0 {
+			t.Errorf("a summary %s counts nothing", name)
+		}
+		for _, index := range c.indexes {
+			demandIndex(t, p, "a summary "+name, "count(*) from trust.consents c", index)
+		}
+	}
+}
+
+// demandIndex checks that the statements with a text ran, by an index, and that none read
+// a whole table.
+func demandIndex(t *testing.T, p *pgtest.Plans, what, text, index string) {
+	t.Helper()
+	for _, plan := range p.Of("Seq Scan on") {
+		if strings.Contains(plan, "Seq Scan on events") || strings.Contains(plan, "Seq Scan on consents") {
+			t.Errorf("%s reads a whole table: %s", what, plan)
+		}
+	}
+
+	found := p.Of(text)
+	for _, plan := range found {
+		if !strings.Contains(plan, index) {
+			t.Errorf("%s: without %s: %s", what, index, plan)
+		}
+	}
+	if len(found) == 0 {
+		t.Errorf("%s: no such statement ran", what)
+	}
+}
+
+// someone returns one of the people of fill.
+func (w *world) someone(t testing.TB) (person domain.UserID) {
+	t.Helper()
+	must(t, w.db.Superuser(t).QueryRow(t.Context(), "select md5('person7')::uuid").Scan(&person.UUID))
+	return person
+}
+
+// fill adds consents of so many people of the world's tenant, of 40 purposes, and a few
+// of another, to the log and to the read table. One in five is a refusal, and one
+// in ten was withdrawn.
+func (w *world) fill(t testing.TB, consents, people int) {
+	t.Helper()
+	super := w.db.Superuser(t)
+	w.exec(t, super, "delete from trust.coded") // as in a log from before codes, an event without one is believed
+	w.exec(t, super, "set session_replication_role = replica")
+
+	w.exec(t, super, `create temp table made as
+		select g, s.tenant, md5(s.name || 'person' || g % $2)::uuid as subject, md5(s.name || 'consent' || g)::uuid as id,
+			'purpose_' || g * 7919 % 40 as purpose, g % 3 + 1 as version, (array['en', 'zu', 'af'])[g % 7 % 3 + 1] as language,
+			(array['web', 'web', 'web', 'counter', 'paper', 'ussd'])[g % 11 % 6 + 1] as channel, g % 5 > 0 as consented,
+			g % 10 = 3 as withdrawn, timestamptz '2025-06-01' + g * interval '3 min' as given, 2 * g + s.n as n
+		from generate_series(1, $1::bigint) g, (values ($3::uuid, '', 0), (gen_random_uuid(), 'other', 1)) s (tenant, name, n)
+		where s.n = 0 or g % 50 = 0`,
+		consents, people, w.tenant.UUID)
+	w.exec(t, super, `insert into trust.events (position, tenant_id, stream_type, stream_id, version, event_id, append_id,
+			ordinal, event_type, subject_id, record_id, actor_id, payload, metadata, effective_at, recorded_at)
+		select h.position + row_number() over (order by m.n, e.kind), m.tenant, 'consent', m.subject,
+			row_number() over (partition by m.subject order by m.n, e.kind), gen_random_uuid(), gen_random_uuid(), 1,
+			e.type, m.subject, m.id, m.subject, e.payload, '{"actor_role":"citizen"}',
+			least(m.given + e.kind * interval '1 hour', h.recorded_at), h.recorded_at
+		from trust.head() h, made m, lateral (
+			select 0 as kind, case when consented then 'consent.granted.v1' else 'consent.refused.v1' end as type,
+				json_build_object('consent_id', id, 'purpose', purpose, 'notice_version', version, 'wording', 'words',
+					'sha256', '', 'language', language, 'channel', channel, 'given_at', given, 'recorded_by', 'self',
+					'given_by', 'self', 'basis', 'consent') as payload
+			union all
+			select 1, 'consent.withdrawn.v1',
+				json_build_object('consent_id', id, 'purpose', purpose, 'given_at', given + interval '1 hour',
+					'recorded_by', 'self')
+			where withdrawn and consented) e`)
+	w.exec(t, super, `insert into trust.consents (id, tenant_id, subject_id, purpose, notice_version, wording, sha256,
+			language, consented, channel, given_by, recorded_by, evidence_sha256, given_at, recorded_at, withdrawn_at, decided,
+			position, updated_at, updated_by)
+		select m.id, m.tenant, m.subject, m.purpose, m.version, 'words', '', m.language, m.consented, m.channel,
+			'self', m.subject, '', m.given, d.recorded_at, case when withdrawn and consented then m.given + interval '1 hour' end,
+			d.position, d.position, d.recorded_at, m.subject
+		from made m join trust.events d on d.record_id = m.id and d.event_type <> 'consent.withdrawn.v1'`)
+	w.exec(t, super, `update trust.checkpoints c set position = e.position, event_position = e.position, event_id = e.event_id
+		from (select position, event_id from trust.events order by position desc limit 1) e where follower = 'consents'`)
+	w.exec(t, super, "vacuum (analyze) trust.consents_v1")
+	w.exec(t, super, "analyze trust.events")
+}
