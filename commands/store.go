@@ -65,6 +65,10 @@ type Store interface {
 	// has no second factor.
 	Authenticator(ctx context.Context, tenant domain.TenantID, user domain.UserID) (domain.Authenticator, error)
 
+	// ClientSecrets returns what the secrets of a service account are proved by, in
+	// whatever tenant it is; none if there is no such service account.
+	ClientSecrets(ctx context.Context, account domain.ServiceAccountID) ([]domain.ClientDigest, error)
+
 	// Digest returns a keyed hash that stays the same for the life of the installation
 	// and means nothing without the key.
 	Digest(parts ...string) [32]byte

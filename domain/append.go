@@ -15,7 +15,7 @@ type Append struct {
 	// stored positions.
 	ID     uuid.UUID
 	Tenant TenantID
-	Actor  UserID // zero: unknown
+	Actor  UserID // zero: unknown; a service account's id if Metadata.ActorRole is RoleProgram
 	// ActorTenant is the actor's own tenant, whose keys seal the origin; zero: Tenant.
 	ActorTenant TenantID
 	Origin      Origin
@@ -73,6 +73,8 @@ const (
 	EmailClaim            ClaimKind = "email"
 	MunicipalityCodeClaim ClaimKind = "municipality_code"
 	MunicipalityNameClaim ClaimKind = "municipality_name"
+	// ServiceAccountNameClaim is released when the service account is revoked.
+	ServiceAccountNameClaim ClaimKind = "service_account_name"
 )
 
 // Claim is a value held at most once within a tenant. Value is in canonical form; only
@@ -142,6 +144,17 @@ type (
 	// RemoveSecondFactor forgets a user's second factor, both the one in force and the
 	// one offered.
 	RemoveSecondFactor struct{ User UserID }
+	// AddClientSecret keeps the keyed digest of a service account's new secret.
+	AddClientSecret struct {
+		Account ServiceAccountID
+		Secret  uuid.UUID
+		Digest  [32]byte
+	}
+	// DropClientSecret forgets a secret that is no longer good.
+	DropClientSecret struct {
+		Account ServiceAccountID
+		Secret  uuid.UUID
+	}
 	// CreateSubjectKey creates the key that seals a subject's personal data. It is
 	// created at registration only; if the key exists or was destroyed, the append fails.
 	CreateSubjectKey struct{ Subject UserID }
@@ -200,6 +213,9 @@ func (RotateSession) sideWrite()     {}
 func (EndSession) sideWrite()        {}
 func (EndAllSessions) sideWrite()    {}
 func (EndSessions) sideWrite()       {}
+
+func (AddClientSecret) sideWrite()  {}
+func (DropClientSecret) sideWrite() {}
 
 func (OfferSecondFactor) sideWrite()  {}
 func (SetSecondFactor) sideWrite()    {}

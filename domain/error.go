@@ -61,6 +61,10 @@ const (
 	CodeRequestClosed        Code = "request_closed"
 	CodeSecondPerson         Code = "second_person_required"
 	CodeTooManyOpen          Code = "too_many_open"
+
+	CodeInsufficientScope     Code = "insufficient_scope"
+	CodeServiceAccountRevoked Code = "service_account_revoked"
+	CodeTooManySecrets        Code = "too_many_secrets"
 )
 
 // Class is the kind of a refusal: enough for a package that does not know the code to
@@ -157,6 +161,17 @@ func Refusals() map[Code]Refusal {
 		CodeTOTPSetupRequired: {
 			ClassForbidden,
 			"Your role needs a second factor: set one up with POST /api/v1/users/me/totp.",
+		},
+
+		// Programs.
+		CodeInsufficientScope: {
+			ClassForbidden,
+			"This needs the scope consents:check, which this token does not have.",
+		},
+		CodeServiceAccountRevoked: {ClassConflict, "This service account was revoked: create another."},
+		CodeTooManySecrets: {
+			ClassConflict,
+			"10 secrets of this service account are still good: end them, with overlap_seconds 0.",
 		},
 
 		// The system itself.

@@ -149,6 +149,11 @@ func (s *Store) side(e *entry, r *sideRow, w domain.SideWrite) error {
 		r.Kind, r.ID = "remove_second_factor", w.User.UUID
 		e.touches = append(e.touches, touchID("second factor", w.User.UUID))
 
+	case domain.AddClientSecret:
+		r.Kind, r.ID, r.Owner, r.Digest = "add_client_secret", w.Account.UUID, w.Secret, w.Digest[:]
+	case domain.DropClientSecret:
+		r.Kind, r.ID, r.Owner = "drop_client_secret", w.Account.UUID, w.Secret
+
 	default:
 		return fmt.Errorf("unknown side write %T", w)
 	}

@@ -181,6 +181,14 @@ const (
 	HistoryBodyRecordedByStaff HistoryBodyRecordedBy = "staff"
 )
 
+// Defines values for IssuedSecretBodyScopes.
+const (
+	IssuedSecretBodyScopesConsentsCheck  IssuedSecretBodyScopes = "consents:check"
+	IssuedSecretBodyScopesConsentsRead   IssuedSecretBodyScopes = "consents:read"
+	IssuedSecretBodyScopesConsentsRecord IssuedSecretBodyScopes = "consents:record"
+	IssuedSecretBodyScopesEventsRead     IssuedSecretBodyScopes = "events:read"
+)
+
 // Defines values for LodgeRequestBodyKind.
 const (
 	LodgeRequestBodyKindAccess     LodgeRequestBodyKind = "access"
@@ -219,6 +227,7 @@ const (
 	ProblemCodeGivenAtInFuture         ProblemCode = "given_at_in_future"
 	ProblemCodeIdempotencyKeyReused    ProblemCode = "idempotency_key_reused"
 	ProblemCodeInForce                 ProblemCode = "in_force"
+	ProblemCodeInsufficientScope       ProblemCode = "insufficient_scope"
 	ProblemCodeInternal                ProblemCode = "internal"
 	ProblemCodeInvalidCredentials      ProblemCode = "invalid_credentials"
 	ProblemCodeInvalidToken            ProblemCode = "invalid_token"
@@ -243,6 +252,7 @@ const (
 	ProblemCodeRequestClosed           ProblemCode = "request_closed"
 	ProblemCodeRetentionHold           ProblemCode = "retention_hold"
 	ProblemCodeSecondPersonRequired    ProblemCode = "second_person_required"
+	ProblemCodeServiceAccountRevoked   ProblemCode = "service_account_revoked"
 	ProblemCodeSessionEnded            ProblemCode = "session_ended"
 	ProblemCodeStaffRecordKept         ProblemCode = "staff_record_kept"
 	ProblemCodeStale                   ProblemCode = "stale"
@@ -251,6 +261,7 @@ const (
 	ProblemCodeTimeout                 ProblemCode = "timeout"
 	ProblemCodeTooLarge                ProblemCode = "too_large"
 	ProblemCodeTooManyOpen             ProblemCode = "too_many_open"
+	ProblemCodeTooManySecrets          ProblemCode = "too_many_secrets"
 	ProblemCodeTotpAlreadySet          ProblemCode = "totp_already_set"
 	ProblemCodeTotpLocked              ProblemCode = "totp_locked"
 	ProblemCodeTotpRequired            ProblemCode = "totp_required"
@@ -263,6 +274,14 @@ const (
 	ProblemCodeUnsupportedMediaType    ProblemCode = "unsupported_media_type"
 	ProblemCodeValidationFailed        ProblemCode = "validation_failed"
 	ProblemCodeWordingMismatch         ProblemCode = "wording_mismatch"
+)
+
+// Defines values for ProgramBodyScopes.
+const (
+	ProgramBodyScopesConsentsCheck  ProgramBodyScopes = "consents:check"
+	ProgramBodyScopesConsentsRead   ProgramBodyScopes = "consents:read"
+	ProgramBodyScopesConsentsRecord ProgramBodyScopes = "consents:record"
+	ProgramBodyScopesEventsRead     ProgramBodyScopes = "events:read"
 )
 
 // Defines values for PurposeBodyBasis.
@@ -380,6 +399,14 @@ const (
 	RequestBodyStatusRefused   RequestBodyStatus = "refused"
 )
 
+// Defines values for ServiceAccountBodyScopes.
+const (
+	ServiceAccountBodyScopesConsentsCheck  ServiceAccountBodyScopes = "consents:check"
+	ServiceAccountBodyScopesConsentsRead   ServiceAccountBodyScopes = "consents:read"
+	ServiceAccountBodyScopesConsentsRecord ServiceAccountBodyScopes = "consents:record"
+	ServiceAccountBodyScopesEventsRead     ServiceAccountBodyScopes = "events:read"
+)
+
 // Defines values for TokensTokenType.
 const (
 	TokensTokenTypeBearer TokensTokenType = "bearer"
@@ -430,6 +457,28 @@ const (
 	AuditLogParamsOperationDELETE AuditLogParamsOperation = "DELETE"
 	AuditLogParamsOperationREAD   AuditLogParamsOperation = "READ"
 	AuditLogParamsOperationUPDATE AuditLogParamsOperation = "UPDATE"
+)
+
+// Defines values for TokenFormdataBodyGrantType.
+const (
+	TokenFormdataBodyGrantTypeClientCredentials TokenFormdataBodyGrantType = "client_credentials"
+)
+
+// Defines values for Token200JSONResponseBodyTokenType.
+const (
+	Token200JSONResponseBodyTokenTypeBearer Token200JSONResponseBodyTokenType = "Bearer"
+)
+
+// Defines values for Token400JSONResponseBodyError.
+const (
+	Token400JSONResponseBodyErrorInvalidRequest       Token400JSONResponseBodyError = "invalid_request"
+	Token400JSONResponseBodyErrorInvalidScope         Token400JSONResponseBodyError = "invalid_scope"
+	Token400JSONResponseBodyErrorUnsupportedGrantType Token400JSONResponseBodyError = "unsupported_grant_type"
+)
+
+// Defines values for Token401JSONResponseBodyError.
+const (
+	Token401JSONResponseBodyErrorInvalidClient Token401JSONResponseBodyError = "invalid_client"
 )
 
 // Defines values for ExportConsentsParamsFormat.
@@ -790,6 +839,19 @@ type ConsentBodyGivenBy string
 // ConsentBodyLanguage Examples: zu
 type ConsentBodyLanguage string
 
+// CreateServiceAccountBody defines model for CreateServiceAccountBody.
+type CreateServiceAccountBody struct {
+	// Name Of the program, not of a person: residents see it. No two of a municipality that are not revoked share one.
+	//
+	// Examples: SMS alerts
+	Name string `json:"name"`
+
+	// Scopes What it may do: consents:check, consents:record, consents:read, events:read. They cannot be changed later.
+	//
+	// Examples: ["consents:check"]
+	Scopes *[]string `json:"scopes"`
+}
+
 // CreateUserBody defines model for CreateUserBody.
 type CreateUserBody struct {
 	// Email Examples: sipho@example.org
@@ -1135,6 +1197,45 @@ type HoldBody struct {
 	SubjectID uuid.UUID `json:"subject_id"`
 }
 
+// IssuedSecretBody defines model for IssuedSecretBody.
+type IssuedSecretBody struct {
+	// ClientID What the program sends as client_id.
+	//
+	// Examples: 01890a5d-ac96-774b-bcce-b302099a8057
+	ClientID string `json:"client_id"`
+
+	// ClientSecret Shown only once, and left out if the request is repeated.
+	//
+	// Examples: salga_secret_sR8cCkYkVzGxYQF0m3yqv6Xh2n1dJ7wP5tLbA9uEoZQ
+	ClientSecret *string   `json:"client_secret,omitempty"`
+	CreatedAt    time.Time `json:"created_at"`
+
+	// CreatedBy The account that created it; null: an operator.
+	CreatedBy *uuid.UUID `json:"created_by"`
+
+	// FormerSecretUntil Until when a former secret is still good; null: none is.
+	FormerSecretUntil *time.Time `json:"former_secret_until"`
+	ID                uuid.UUID  `json:"id"`
+
+	// IsActive false: it was revoked.
+	//
+	// Examples: true
+	IsActive bool `json:"is_active"`
+
+	// Name Examples: SMS alerts
+	Name      string     `json:"name"`
+	RevokedAt *time.Time `json:"revoked_at"`
+
+	// RotatedAt When its newest secret was made; null: with it.
+	RotatedAt *time.Time `json:"rotated_at"`
+
+	// Scopes Examples: ["consents:check"]
+	Scopes []IssuedSecretBodyScopes `json:"scopes"`
+}
+
+// IssuedSecretBodyScopes defines model for IssuedSecretBody.Scopes.
+type IssuedSecretBodyScopes string
+
 // LiftHoldBody defines model for LiftHoldBody.
 type LiftHoldBody struct {
 	// Reason Examples: case 114/2026 was settled
@@ -1197,6 +1298,14 @@ type ListBodyNoticeBody struct {
 	Next *string `json:"next"`
 }
 
+// ListBodyProgramBody defines model for ListBodyProgramBody.
+type ListBodyProgramBody struct {
+	Items []ProgramBody `json:"items"`
+
+	// Next Pass as after for the next page; null: this is the last.
+	Next *string `json:"next"`
+}
+
 // ListBodyPurposeBody defines model for ListBodyPurposeBody.
 type ListBodyPurposeBody struct {
 	Items []PurposeBody `json:"items"`
@@ -1208,6 +1317,14 @@ type ListBodyPurposeBody struct {
 // ListBodyRequestBody defines model for ListBodyRequestBody.
 type ListBodyRequestBody struct {
 	Items []RequestBody `json:"items"`
+
+	// Next Pass as after for the next page; null: this is the last.
+	Next *string `json:"next"`
+}
+
+// ListBodyServiceAccountBody defines model for ListBodyServiceAccountBody.
+type ListBodyServiceAccountBody struct {
+	Items []ServiceAccountBody `json:"items"`
 
 	// Next Pass as after for the next page; null: this is the last.
 	Next *string `json:"next"`
@@ -1423,6 +1540,26 @@ type Problem struct {
 
 // ProblemCode Stable name of the refusal, for programs.
 type ProblemCode string
+
+// ProgramBody defines model for ProgramBody.
+type ProgramBody struct {
+	// ID What actor is where it read or recorded something.
+	ID uuid.UUID `json:"id"`
+
+	// Name Examples: SMS alerts
+	Name string `json:"name"`
+
+	// Scopes consents:check: ask whether your data may be used for a purpose; consents:record: record what you decide; consents:read: read your consents; events:read: read their history.
+	//
+	// Examples: ["consents:check"]
+	Scopes []ProgramBodyScopes `json:"scopes"`
+
+	// Since When it was given these scopes.
+	Since time.Time `json:"since"`
+}
+
+// ProgramBodyScopes defines model for ProgramBody.Scopes.
+type ProgramBodyScopes string
 
 // ProjectorState defines model for ProjectorState.
 type ProjectorState struct {
@@ -1728,6 +1865,48 @@ type Rights struct {
 	Requests []RequestBody `json:"requests"`
 }
 
+// RotateSecretBody defines model for RotateSecretBody.
+type RotateSecretBody struct {
+	// OverlapSeconds How long the former secret stays good: 0 (it ends at once, and its tokens with it) to 604800; default: 86400.
+	//
+	// Examples: 3600
+	OverlapSeconds *int64 `json:"overlap_seconds,omitempty"`
+}
+
+// ServiceAccountBody defines model for ServiceAccountBody.
+type ServiceAccountBody struct {
+	// ClientID What the program sends as client_id.
+	//
+	// Examples: 01890a5d-ac96-774b-bcce-b302099a8057
+	ClientID  string    `json:"client_id"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// CreatedBy The account that created it; null: an operator.
+	CreatedBy *uuid.UUID `json:"created_by"`
+
+	// FormerSecretUntil Until when a former secret is still good; null: none is.
+	FormerSecretUntil *time.Time `json:"former_secret_until"`
+	ID                uuid.UUID  `json:"id"`
+
+	// IsActive false: it was revoked.
+	//
+	// Examples: true
+	IsActive bool `json:"is_active"`
+
+	// Name Examples: SMS alerts
+	Name      string     `json:"name"`
+	RevokedAt *time.Time `json:"revoked_at"`
+
+	// RotatedAt When its newest secret was made; null: with it.
+	RotatedAt *time.Time `json:"rotated_at"`
+
+	// Scopes Examples: ["consents:check"]
+	Scopes []ServiceAccountBodyScopes `json:"scopes"`
+}
+
+// ServiceAccountBodyScopes defines model for ServiceAccountBody.Scopes.
+type ServiceAccountBodyScopes string
+
 // SetUpTOTPBody defines model for SetUpTOTPBody.
 type SetUpTOTPBody struct {
 	// CurrentPassword Examples: correct horse battery
@@ -1963,6 +2142,39 @@ type RegisterParams struct {
 	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
+
+// TokenFormdataBody defines parameters for Token.
+type TokenFormdataBody struct {
+	// ClientID Unless sent by HTTP Basic.
+	ClientID *string `form:"client_id,omitempty" json:"client_id,omitempty"`
+
+	// ClientSecret Unless sent by HTTP Basic.
+	ClientSecret *string                    `form:"client_secret,omitempty" json:"client_secret,omitempty"`
+	GrantType    TokenFormdataBodyGrantType `form:"grant_type" json:"grant_type"`
+
+	// Scope Those wanted, separated by blanks; default: all that the client has.
+	//
+	// Examples: consents:check
+	Scope *string `form:"scope,omitempty" json:"scope,omitempty"`
+}
+
+// TokenParams defines parameters for Token.
+type TokenParams struct {
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+}
+
+// TokenFormdataBodyGrantType defines parameters for Token.
+type TokenFormdataBodyGrantType string
+
+// Token200JSONResponseBodyTokenType defines parameters for Token.
+type Token200JSONResponseBodyTokenType string
+
+// Token400JSONResponseBodyError defines parameters for Token.
+type Token400JSONResponseBodyError string
+
+// Token401JSONResponseBodyError defines parameters for Token.
+type Token401JSONResponseBodyError string
 
 // ExportConsentsParams defines parameters for ExportConsents.
 type ExportConsentsParams struct {
@@ -2221,6 +2433,24 @@ type MyDataPageParamsLang string
 
 // MyDataPageParamsLanguage defines parameters for MyDataPage.
 type MyDataPageParamsLanguage string
+
+// ListProgramsParams defines parameters for ListPrograms.
+type ListProgramsParams struct {
+	// Limit Maximum number of items.
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// After next of the previous page; empty: from the start.
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+}
 
 // ListRequestsParams defines parameters for ListRequests.
 type ListRequestsParams struct {
@@ -2520,6 +2750,72 @@ type GetNoticeParams struct {
 
 // RetirePurposeParams defines parameters for RetirePurpose.
 type RetirePurposeParams struct {
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
+// ListServiceAccountsParams defines parameters for ListServiceAccounts.
+type ListServiceAccountsParams struct {
+	// Limit Maximum number of items.
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// After next of the previous page; empty: from the start.
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+}
+
+// CreateServiceAccountParams defines parameters for CreateServiceAccount.
+type CreateServiceAccountParams struct {
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
+// GetServiceAccountParams defines parameters for GetServiceAccount.
+type GetServiceAccountParams struct {
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+}
+
+// RevokeServiceAccountParams defines parameters for RevokeServiceAccount.
+type RevokeServiceAccountParams struct {
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
+// RotateSecretParams defines parameters for RotateSecret.
+type RotateSecretParams struct {
 	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
@@ -2848,6 +3144,54 @@ func (c *Client) Register(ctx context.Context, body RegisterBody, params *Regist
 	return send[UserBody](ctx, c, r)
 }
 
+// Token: Get an access token for a program (RFC 6749 §4.4)
+//
+// For: everyone.
+//
+//	POST /api/v1/auth/token
+func (c *Client) Token(ctx context.Context, body TokenFormdataBody, params *TokenParams) (*Answer[struct {
+	// AccessToken Send it as Authorization: Bearer.
+	//
+	// Examples: eyJhbGciOiJIUzI1NiJ9.e30.cHJvZ3JhbQ
+	AccessToken string `json:"access_token"`
+
+	// ExpiresIn Lifetime in seconds.
+	//
+	// Examples: 900
+	ExpiresIn int `json:"expires_in"`
+
+	// Scope What the token allows.
+	//
+	// Examples: consents:check
+	Scope     string                            `json:"scope"`
+	TokenType Token200JSONResponseBodyTokenType `json:"token_type"`
+}], error) {
+	r := newRequest(http.MethodPost, "/api/v1/auth/token")
+	r.body = body
+	if params != nil {
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+	}
+	return send[struct {
+		// AccessToken Send it as Authorization: Bearer.
+		//
+		// Examples: eyJhbGciOiJIUzI1NiJ9.e30.cHJvZ3JhbQ
+		AccessToken string `json:"access_token"`
+
+		// ExpiresIn Lifetime in seconds.
+		//
+		// Examples: 900
+		ExpiresIn int `json:"expires_in"`
+
+		// Scope What the token allows.
+		//
+		// Examples: consents:check
+		Scope     string                            `json:"scope"`
+		TokenType Token200JSONResponseBodyTokenType `json:"token_type"`
+	}](ctx, c, r)
+}
+
 // ExportConsents: Stream the state of all the municipality's consents at an instant, replayed from events
 //
 // For: manager, admin.
@@ -2925,7 +3269,7 @@ func (c *Client) Exposure(ctx context.Context, params *ExposureParams) (*Answer[
 
 // SubjectHistory: Every consent event of one person, oldest first, in full
 //
-// For: manager, admin.
+// For: manager, admin; programs with the scope events:read.
 //
 //	GET /api/v1/compliance/subjects/{id}/history
 func (c *Client) SubjectHistory(ctx context.Context, id uuid.UUID, params *SubjectHistoryParams) (*Answer[ListBodyHistoryBody], error) {
@@ -2952,7 +3296,7 @@ func (c *Client) SubjectHistory(ctx context.Context, id uuid.UUID, params *Subje
 
 // ListConsents: Consents, including withdrawn ones, newest first
 //
-// For: anyone signed in; staff also for others.
+// For: anyone signed in; staff also for others; programs with the scope consents:read.
 //
 //	GET /api/v1/consents
 func (c *Client) ListConsents(ctx context.Context, params *ListConsentsParams) (*Answer[ListBodyConsentBody], error) {
@@ -2982,7 +3326,7 @@ func (c *Client) ListConsents(ctx context.Context, params *ListConsentsParams) (
 
 // RecordConsent: Record a grant or a refusal; staff may record one for another person
 //
-// For: anyone signed in; staff also for others.
+// For: anyone signed in; staff also for others; programs with the scope consents:record.
 //
 //	POST /api/v1/consents
 func (c *Client) RecordConsent(ctx context.Context, body RecordConsentBody, params *RecordConsentParams) (*Answer[ConsentBody], error) {
@@ -3004,7 +3348,7 @@ func (c *Client) RecordConsent(ctx context.Context, body RecordConsentBody, para
 
 // CheckConsent: May personal data be processed for this purpose at an instant, as known at an instant?
 //
-// For: anyone signed in; staff also for others.
+// For: anyone signed in; staff also for others; programs with the scope consents:check.
 //
 //	GET /api/v1/consents/check
 func (c *Client) CheckConsent(ctx context.Context, params *CheckConsentParams) (*Answer[Check], error) {
@@ -3035,7 +3379,7 @@ func (c *Client) CheckConsent(ctx context.Context, params *CheckConsentParams) (
 
 // GetConsent: One consent
 //
-// For: anyone signed in; staff also for others.
+// For: anyone signed in; staff also for others; programs with the scope consents:read.
 //
 //	GET /api/v1/consents/{id}
 func (c *Client) GetConsent(ctx context.Context, id uuid.UUID, params *GetConsentParams) (*Answer[ConsentBody], error) {
@@ -3056,7 +3400,7 @@ func (c *Client) GetConsent(ctx context.Context, id uuid.UUID, params *GetConsen
 
 // WithdrawConsent: Withdraw a consent; doing so again changes nothing, unless given_at is earlier
 //
-// For: anyone signed in; staff also for others.
+// For: anyone signed in; staff also for others; programs with the scope consents:record.
 //
 //	POST /api/v1/consents/{id}/withdraw
 func (c *Client) WithdrawConsent(ctx context.Context, id uuid.UUID, body *WithdrawConsentBody, params *WithdrawConsentParams) (*Answer[WithdrawnConsentBody], error) {
@@ -3243,6 +3587,33 @@ func (c *Client) MyDataPage(ctx context.Context, params *MyDataPageParams) (*Ans
 		}
 	}
 	return c.open(ctx, r)
+}
+
+// ListPrograms: The programs of your municipality that may ask about you, and what each may do
+//
+// For: anyone signed in.
+//
+//	GET /api/v1/data-rights/programs
+func (c *Client) ListPrograms(ctx context.Context, params *ListProgramsParams) (*Answer[ListBodyProgramBody], error) {
+	r := newRequest(http.MethodGet, "/api/v1/data-rights/programs")
+	if params != nil {
+		if params.Limit != nil {
+			r.query.Set("limit", text(*params.Limit))
+		}
+		if params.After != nil {
+			r.query.Set("after", text(*params.After))
+		}
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+	}
+	return send[ListBodyProgramBody](ctx, c, r)
 }
 
 // ListRequests: Your municipality's requests with one status, earliest due date first
@@ -3732,6 +4103,121 @@ func (c *Client) RetirePurpose(ctx context.Context, code string, params *RetireP
 		}
 	}
 	return send[PurposeBody](ctx, c, r)
+}
+
+// ListServiceAccounts: Service accounts of your municipality, newest first
+//
+// For: admin.
+//
+//	GET /api/v1/service-accounts
+func (c *Client) ListServiceAccounts(ctx context.Context, params *ListServiceAccountsParams) (*Answer[ListBodyServiceAccountBody], error) {
+	r := newRequest(http.MethodGet, "/api/v1/service-accounts")
+	if params != nil {
+		if params.Limit != nil {
+			r.query.Set("limit", text(*params.Limit))
+		}
+		if params.After != nil {
+			r.query.Set("after", text(*params.After))
+		}
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+	}
+	return send[ListBodyServiceAccountBody](ctx, c, r)
+}
+
+// CreateServiceAccount: Create what a program signs in with; its secret is shown once
+//
+// For: admin.
+//
+//	POST /api/v1/service-accounts
+func (c *Client) CreateServiceAccount(ctx context.Context, body CreateServiceAccountBody, params *CreateServiceAccountParams) (*Answer[IssuedSecretBody], error) {
+	r := newRequest(http.MethodPost, "/api/v1/service-accounts")
+	r.body = body
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+		if params.IdempotencyKey != nil {
+			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
+		}
+	}
+	return send[IssuedSecretBody](ctx, c, r)
+}
+
+// GetServiceAccount: One service account
+//
+// For: admin.
+//
+//	GET /api/v1/service-accounts/{id}
+func (c *Client) GetServiceAccount(ctx context.Context, id uuid.UUID, params *GetServiceAccountParams) (*Answer[ServiceAccountBody], error) {
+	r := newRequest(http.MethodGet, fmt.Sprintf("/api/v1/service-accounts/%s", url.PathEscape(text(id))))
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+	}
+	return send[ServiceAccountBody](ctx, c, r)
+}
+
+// RevokeServiceAccount: End a service account, its secrets and its tokens; doing so again changes nothing
+//
+// For: admin.
+//
+//	POST /api/v1/service-accounts/{id}/revoke
+func (c *Client) RevokeServiceAccount(ctx context.Context, id uuid.UUID, params *RevokeServiceAccountParams) (*Answer[ServiceAccountBody], error) {
+	r := newRequest(http.MethodPost, fmt.Sprintf("/api/v1/service-accounts/%s/revoke", url.PathEscape(text(id))))
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+		if params.IdempotencyKey != nil {
+			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
+		}
+	}
+	return send[ServiceAccountBody](ctx, c, r)
+}
+
+// RotateSecret: Make another secret, shown once; the former one stays good for a while
+//
+// For: admin.
+//
+//	POST /api/v1/service-accounts/{id}/rotate
+func (c *Client) RotateSecret(ctx context.Context, id uuid.UUID, body *RotateSecretBody, params *RotateSecretParams) (*Answer[IssuedSecretBody], error) {
+	r := newRequest(http.MethodPost, fmt.Sprintf("/api/v1/service-accounts/%s/rotate", url.PathEscape(text(id))))
+	if body != nil {
+		r.body = body
+	}
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+		if params.IdempotencyKey != nil {
+			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
+		}
+	}
+	return send[IssuedSecretBody](ctx, c, r)
 }
 
 // ListUsers: Accounts of your municipality, newest first; field workers search by exact email or phone
