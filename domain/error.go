@@ -171,7 +171,7 @@ func Refusals() map[Code]Refusal {
 		CodeServiceAccountRevoked: {ClassConflict, "This service account was revoked: create another."},
 		CodeTooManySecrets: {
 			ClassConflict,
-			"10 secrets of this service account are still good: end them, with overlap_seconds 0.",
+			"This service account already has 10 good secrets: end them, with overlap_seconds 0.",
 		},
 
 		// The system itself.

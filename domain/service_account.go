@@ -202,7 +202,7 @@ func (c RotateSecret) Decide(a ServiceAccount, secret uuid.UUID, now time.Time) 
 	living := slices.DeleteFunc(slices.Clone(a.Secrets), func(s ClientSecret) bool { return !s.isLiving(now) })
 	if len(living) >= maxLivingSecrets {
 		return nil, Refuse(CodeTooManySecrets,
-			"10 secrets of this service account are still good: end them, with overlap_seconds 0.")
+			"This service account already has 10 good secrets: end them, with overlap_seconds 0.")
 	}
 	rotated.FormerUntil = stated(now.Add(c.Overlap))
 	return []Event{rotated}, nil

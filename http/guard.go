@@ -74,11 +74,12 @@ func (s *server) guard(rt *route, op *huma.Operation, next http.Handler) http.Ha
 
 // turnAway answers with a refusal, in the form that the route's clients understand.
 func (s *server) turnAway(ctx context.Context, w http.ResponseWriter, rt *route, err error) {
-	if p := s.problemOf(ctx, err, rt.statuses); rt.form && p.Status < http.StatusInternalServerError {
-		s.refuseToken(w, p)
-	} else {
-		p.write(w)
+	p := s.problemOf(ctx, err, rt.statuses)
+	if rt.form && p.Code == codeUnknownParameter {
+		inAddress().write(w)
+		return
 	}
+	p.write(w)
 }
 
 // admit checks everything but the body, and returns the call and how far it reaches.

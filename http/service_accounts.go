@@ -78,7 +78,7 @@ func (s *server) secretAnswer(a commands.Answer[commands.IssuedSecret], err erro
 type createServiceAccountInput struct {
 	Body struct {
 		Name   string `json:"name" says:"min=2;max=100" doc:"Of the program, not of a person: residents see it. No two of a municipality that are not revoked share one." example:"SMS alerts"`
-		Scopes scopes `json:"scopes" doc:"What it may do: consents:check, consents:record, consents:read, events:read. They cannot be changed later." example:"[\"consents:check\"]"`
+		Scopes scopes `json:"scopes" nullable:"false" doc:"What it may do: consents:check, consents:record, consents:read, events:read. They cannot be changed later." example:"[\"consents:check\"]"`
 	} `nameHint:"CreateServiceAccountBody"`
 }
 

@@ -65,17 +65,11 @@ func writeToken(w http.ResponseWriter, status int, body any) {
 	_ = encoder.Encode(body) // a client that has gone away needs no answer
 }
 
-// refuseToken answers with a problem that the guard found.
-func (s *server) refuseToken(w http.ResponseWriter, p *problem) {
-	switch p.Code {
-	case codeUnknownParameter:
-		(&tokenError{invalidRequest, "Send everything in the body: addresses are written into logs. " +
-			"A secret that was sent in one should be rotated."}).write(w)
-	case domain.CodeInvalid, codeMalformed:
-		(&tokenError{invalidRequest, p.Detail}).write(w)
-	default:
-		p.write(w)
-	}
+// inAddress is the refusal of parameters in the address of a request, where RFC 6749
+// §2.3.1 forbids them: a secret that was sent there is in the log of every proxy.
+func inAddress() *tokenError {
+	return &tokenError{invalidRequest, "Send everything in the body: addresses are written into logs. " +
+		"A secret that was sent in one should be rotated."}
 }
 
 type issuedToken struct {

@@ -43,6 +43,7 @@ func Exercise(t *testing.T, open func(*testing.T) commands.Store) {
 		"an append is whole or absent":            appendAllOrNothing,
 		"credentials are set, kept and deleted":   keepCredentials,
 		"a code of a second factor is used once":  keepSecondFactors,
+		"client secrets are kept and forgotten":   keepClientSecrets,
 		"a session is rotated and ended":          keepSessions,
 		"a destroyed key erases":                  eraseByKey,
 		"a trail is not erased":                   keepTrails,
@@ -524,6 +525,36 @@ func keepSecondFactors(w *town) {
 		domain.RemoveSecondFactor{User: id}))
 	holds(domain.Authenticator{})
 	refused(w, spend(10, domain.CodesSeen{}), &stale)
+}
+
+func keepClientSecrets(w *town) {
+	one, other := domain.ServiceAccountID{UUID: newID()}, domain.ServiceAccountID{UUID: newID()}
+	first, second := newID(), newID()
+	holds := func(account domain.ServiceAccountID, want ...domain.ClientDigest) {
+		w.t.Helper()
+		got, err := w.ClientSecrets(w.ctx(), account)
+		w.ok(err)
+		slices.SortFunc(got, func(a, b domain.ClientDigest) int { return int(a.Digest[0]) - int(b.Digest[0]) })
+		if !slices.Equal(got, want) {
+			w.t.Errorf("the secrets of %s are %v, want %v", account, got, want)
+		}
+	}
+	add := func(account domain.ServiceAccountID, secret uuid.UUID, digest byte) domain.SideWrite {
+		return domain.AddClientSecret{Account: account, Secret: secret, Digest: [32]byte{digest}}
+	}
+	kept := func(secret uuid.UUID, digest byte) domain.ClientDigest {
+		return domain.ClientDigest{Tenant: w.tenant, Secret: secret, Digest: [32]byte{digest}}
+	}
+
+	holds(one)
+	w.mustAppend(w.sides(add(one, first, 1)))
+	w.mustAppend(w.sides(add(other, newID(), 9)))
+	w.mustAppend(w.sides(add(one, second, 2)))
+	holds(one, kept(first, 1), kept(second, 2))
+
+	w.mustAppend(w.sides(domain.DropClientSecret{Account: other, Secret: second})) // not theirs
+	w.mustAppend(w.sides(domain.DropClientSecret{Account: one, Secret: first}))
+	holds(one, kept(second, 2))
 }
 
 func keepSessions(w *town) {
