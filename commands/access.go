@@ -73,7 +73,7 @@ func (h *Handler) readOfTheHour(call Call, c RecordRead) (uuid.UUID, error) {
 
 	hour := h.now().Truncate(time.Hour).Format(time.RFC3339)
 	// The log has ids made with the word "look": it must stay.
-	return h.derivedID("look", call.Tenant.String(), call.User.String(), string(what), hour), nil
+	return h.derivedID("look", call.Tenant.String(), call.ActorID().String(), string(what), hour), nil
 }
 
 // RecordTenantMismatch asks to record that the caller named a tenant other than their
@@ -97,8 +97,8 @@ func (h *Handler) RecordTenantMismatch(
 		}
 	}
 
-	n := h.tallies.noteNaming(call.User, c.Named, happening{number: number, append: domain.Append{
-		ID: h.newID(), Tenant: call.Tenant, Actor: call.User, Origin: call.Origin,
+	n := h.tallies.noteNaming(call.ActorID(), c.Named, happening{number: number, append: domain.Append{
+		ID: h.newID(), Tenant: call.Tenant, Actor: call.ActorID(), Origin: call.Origin,
 		Metadata: domain.Metadata{ActorRole: call.roleName(), Correlation: call.Correlation, Command: name},
 		Writes:   []domain.Write{{Stream: newAccess(h.newID()), Events: []domain.Event{e}}},
 	}})

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -26,6 +27,8 @@ type Call struct {
 
 	actor   domain.User // as Authenticate found it
 	factor  domain.SecondFactor
+	program domain.ServiceAccount // as AuthenticateProgram found it; zero: the caller is no program
+	session ProgramSession        // of that program
 	system  bool
 	command string // name of the command that execute carries out
 }
@@ -51,10 +54,42 @@ func (c Call) Actor() domain.User { return c.actor }
 // SecondFactor is the caller's second factor as Authenticate found it.
 func (c Call) SecondFactor() domain.SecondFactor { return c.factor }
 
+// Program is the service account of a calling program as AuthenticateProgram found it;
+// zero: the caller is no program.
+func (c Call) Program() domain.ServiceAccount { return c.program }
+
+// IsProgram reports whether a program calls. It is nobody's account: User is zero.
+func (c Call) IsProgram() bool { return c.program.Exists() }
+
+// Has reports whether the token of a calling program has a scope that its service account
+// still has.
+func (c Call) Has(scope domain.Scope) bool {
+	return slices.Contains(c.session.Scopes, scope) && slices.Contains(c.program.Scopes, scope)
+}
+
+// ActorID is the id under which the log names the caller: an account's, or a program's
+// service account's; zero: nobody known.
+func (c Call) ActorID() domain.UserID {
+	if c.IsProgram() {
+		return c.program.ID.Actor()
+	}
+	return c.User
+}
+
+// own returns the stream that says what the caller may do, and its version.
+func (c Call) own() (domain.Stream, int) {
+	if c.IsProgram() {
+		return domain.ServiceAccountOf(c.program.ID), c.program.Version
+	}
+	return domain.UserOf(c.User), c.actor.Version
+}
+
 func (c Call) roleName() string {
 	switch {
 	case c.system:
 		return domain.RoleSystem
+	case c.IsProgram():
+		return domain.RoleProgram
 	case c.User.IsZero():
 		return domain.RoleAnonymous
 	default:

@@ -39,7 +39,7 @@ func (h *Handler) RecordConsent(ctx context.Context, call Call, c RecordConsent)
 		Description: c.Description, Language: c.Language,
 		Consented: c.Consented, Channel: c.Channel, GivenAt: c.GivenAt.UTC().Truncate(time.Microsecond),
 		ValidUntil: c.ValidUntil, NoticeVersion: c.NoticeVersion,
-		Evidence: c.Evidence, GivenBy: c.GivenBy, ByStaff: subject != call.User,
+		Evidence: c.Evidence, GivenBy: c.GivenBy, ByStaff: subject != call.User, ByProgram: call.IsProgram(),
 	}
 	var history []domain.Recorded
 
@@ -93,6 +93,7 @@ func (h *Handler) WithdrawConsent(ctx context.Context, call Call, c WithdrawCons
 	wish := domain.WithdrawConsent{
 		ID: c.Consent, Reason: c.Reason, GivenAt: c.GivenAt.UTC().Truncate(time.Microsecond),
 		Evidence: c.Evidence, ByStaff: subject != call.User,
+		ByProgram: call.IsProgram(),
 	}
 	tail := domain.TailOf(subject, c.Consent)
 	var history []domain.Recorded

@@ -175,27 +175,32 @@ func (h *Handler) overtaken(
 // being as it was when the caller was authenticated.
 func attribute(call Call, a *domain.Append) {
 	a.Origin = call.Origin
-	if call.User.IsZero() {
+	if call.ActorID().IsZero() {
 		return
 	}
 
-	a.Actor, a.ActorTenant = call.User, call.Tenant
-	own := domain.UserOf(call.User)
+	a.Actor, a.ActorTenant = call.ActorID(), call.Tenant
+	own, version := call.own()
 	for _, w := range a.Writes {
 		if w.Stream == own {
 			return
 		}
 	}
-	a.Expects = append(a.Expects, domain.Expectation{Tenant: call.Tenant, Stream: own, Version: call.actor.Version})
+	a.Expects = append(a.Expects, domain.Expectation{Tenant: call.Tenant, Stream: own, Version: version})
 }
 
 // refresh forgets the state that a conflict has shown to be out of date.
 func (h *Handler) refresh(ctx context.Context, call Call, moved domain.Stream) (Call, error) {
 	h.purposes.forget(moved)
-	if !call.User.IsZero() && moved == domain.UserOf(call.User) {
+	own, _ := call.own()
+	switch {
+	case call.ActorID().IsZero() || moved != own:
+		return call, nil
+	case call.IsProgram():
+		return h.AuthenticateProgram(ctx, call, call.session)
+	default:
 		return h.Authenticate(ctx, call)
 	}
-	return call, nil
 }
 
 // repeat answers with the events of an earlier delivery, if that was the same request.
@@ -245,7 +250,7 @@ func (h *Handler) derivedID(parts ...string) uuid.UUID {
 }
 
 // scopeOf separates the idempotency keys of one caller from everybody else's.
-func scopeOf(call Call) string { return "user:" + call.Tenant.String() + ":" + call.User.String() }
+func scopeOf(call Call) string { return "user:" + call.Tenant.String() + ":" + call.ActorID().String() }
 
 // until cuts events off after a position.
 func until(events []domain.Recorded, position int64) []domain.Recorded {

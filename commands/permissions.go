@@ -6,10 +6,14 @@ import "github.com/salga-trust/engine/domain"
 func (c Call) IsPlatformAdmin() bool { return c.Tenant.IsPlatform() && c.isAdmin() }
 
 // ActsForOthers reports whether the caller may act for other people of their tenant.
-// Staff may, unless the call is about the caller alone.
+// Staff may, unless the call is about the caller alone. So may a program, which has
+// nobody's data of its own; package http lets it do what its scopes allow.
 func (c Call) ActsForOthers() bool {
 	if c.SelfOnly {
 		return false
+	}
+	if c.IsProgram() {
+		return true
 	}
 
 	switch c.actor.Role {
@@ -21,8 +25,14 @@ func (c Call) ActsForOthers() bool {
 }
 
 // Subject returns the person that a call is about: the caller if asked is zero, or
-// another person of the tenant, whom only staff may ask about. Error: forbidden.
+// another person of the tenant, whom only staff may ask about. A program must name
+// somebody. Errors: forbidden, validation_failed.
 func (c Call) Subject(asked domain.UserID) (domain.UserID, error) {
+	if asked.IsZero() && c.IsProgram() {
+		var f domain.Faults
+		f.Add("subject_id", "required", "A program must name the person.")
+		return domain.UserID{}, f.Err()
+	}
 	if asked.IsZero() || asked == c.User {
 		return c.User, nil
 	}
@@ -36,9 +46,9 @@ func (c Call) Subject(asked domain.UserID) (domain.UserID, error) {
 
 func (c Call) isAdmin() bool { return c.system || c.actor.Role == domain.Admin }
 
-// demandStaff refuses everybody but staff who may act for other people.
+// demandStaff refuses everybody but staff who may act for other people, programs too.
 func (c Call) demandStaff() error {
-	if !c.ActsForOthers() {
+	if !c.ActsForOthers() || c.IsProgram() {
 		return domain.Refuse(domain.CodeForbidden, "Only staff may act for another person.")
 	}
 	return nil

@@ -51,6 +51,135 @@ func (h *Handler) KnownPerson(ctx context.Context, tenant domain.TenantID, id do
 	return err
 }
 
+// KnownActor refuses an id that belongs to no person and no program of a tenant. Error:
+// not_found.
+func (h *Handler) KnownActor(ctx context.Context, tenant domain.TenantID, id domain.UserID) error {
+	program := domain.ServiceAccountOf(domain.ServiceAccountID(id))
+	events, err := h.Store.Load(ctx, tenant, domain.UserOf(id), program)
+	if err == nil && len(events) == 0 {
+		err = domain.Refuse(domain.CodeNotFound, "There is no such person or program.")
+	}
+	return err
+}
+
+// ServiceAccount returns one of a tenant's service accounts, revoked or not. Error:
+// not_found.
+func (h *Handler) ServiceAccount(
+	ctx context.Context, tenant domain.TenantID, id domain.ServiceAccountID,
+) (domain.ServiceAccount, error) {
+	history, err := h.Store.Load(ctx, tenant, domain.ServiceAccountOf(id))
+	a := domain.Fold[domain.ServiceAccount](history)
+	if err == nil && !a.Exists() {
+		err = domain.Refuse(domain.CodeNotFound, "There is no such service account.")
+	}
+	return a, err
+}
+
+// ServiceAccounts lists a tenant's service accounts, also revoked ones, newest first. It
+// reads the log, since a municipality has few programs and must see at once which of them
+// can still sign in.
+func (h *Handler) ServiceAccounts(ctx context.Context, tenant domain.TenantID) ([]domain.ServiceAccount, error) {
+	events, err := h.Store.LoadAll(ctx, tenant, domain.ServiceAccountStream)
+	if err != nil {
+		return nil, err
+	}
+
+	byStream := map[domain.Stream]domain.ServiceAccount{}
+	for _, e := range events {
+		byStream[e.Stream] = byStream[e.Stream].Evolve(e)
+	}
+	maps.DeleteFunc(byStream, func(_ domain.Stream, a domain.ServiceAccount) bool { return !a.Exists() })
+
+	newest := func(a, b domain.ServiceAccount) int { return bytes.Compare(b.ID.UUID[:], a.ID.UUID[:]) } // UUIDv7
+	return slices.SortedFunc(maps.Values(byStream), newest), nil
+}
+
+// Client is what a program shows to be given a token.
+type Client struct {
+	Account domain.ServiceAccountID
+	Secret  string
+	Scopes  []domain.Scope // those it wants; nil: all it has
+}
+
+// ProgramSession is what the token of a program says.
+type ProgramSession struct {
+	Tenant  domain.TenantID
+	Account domain.ServiceAccountID
+	Secret  uuid.UUID // the one that it was given for: when that ends, so does the token
+	Scopes  []domain.Scope
+}
+
+// AdmitProgram proves a client secret. Every failure is the same invalid_credentials
+// after the same work, whether or not there is such a service account. Nothing is
+// recorded: what the program then does names it. Errors: invalid_credentials,
+// insufficient_scope.
+func (h *Handler) AdmitProgram(ctx context.Context, c Client) (ProgramSession, error) {
+	refused := domain.Refuse(domain.CodeInvalidCredentials,
+		"There is no such client, its secret is wrong or has ended, or its municipality is not active.")
+
+	secret, proven, err := h.provenSecret(ctx, c.Account, c.Secret)
+	if err != nil {
+		return ProgramSession{}, err
+	}
+	if !proven {
+		return ProgramSession{}, refused
+	}
+
+	a, open, err := h.programNow(ctx, secret.Tenant, c.Account)
+	if err != nil {
+		return ProgramSession{}, err
+	}
+	if !open || !a.Accepts(secret.Secret, h.now()) {
+		return ProgramSession{}, refused
+	}
+
+	session := ProgramSession{Tenant: a.Tenant, Account: a.ID, Secret: secret.Secret, Scopes: a.Scopes}
+	if c.Scopes != nil {
+		session.Scopes = slices.DeleteFunc(slices.Clone(a.Scopes), func(s domain.Scope) bool {
+			return !slices.Contains(c.Scopes, s)
+		})
+		if missing := slices.ContainsFunc(c.Scopes, func(s domain.Scope) bool {
+			return !slices.Contains(a.Scopes, s)
+		}); missing {
+			return ProgramSession{}, domain.Refuse(domain.CodeInsufficientScope,
+				"This client does not have all of these scopes.")
+		}
+	}
+	return session, nil
+}
+
+// AuthenticateProgram checks that the secret of a program's token is good, and the
+// municipality active, now. Errors: invalid_token, municipality_inactive.
+func (h *Handler) AuthenticateProgram(ctx context.Context, call Call, p ProgramSession) (Call, error) {
+	a, open, err := h.programNow(ctx, p.Tenant, p.Account)
+	switch {
+	case err != nil:
+		return Call{}, err
+	case !a.Accepts(p.Secret, h.now()):
+		return Call{}, domain.Refuse(domain.CodeInvalidToken,
+			"The secret that this token was given for has ended, or its service account was revoked.")
+	case !open:
+		return Call{}, domain.Refuse(domain.CodeMunicipalityInactive, "This municipality is not active.")
+	}
+
+	call.Tenant, call.program, call.session = p.Tenant, a, p
+	return call, nil
+}
+
+// programNow returns a service account, and whether its municipality is active.
+func (h *Handler) programNow(
+	ctx context.Context, tenant domain.TenantID, id domain.ServiceAccountID,
+) (a domain.ServiceAccount, open bool, err error) {
+	account, municipality := domain.ServiceAccountOf(id), domain.MunicipalityOf(tenant)
+	events, err := h.Store.Load(ctx, tenant, account, municipality)
+	if err != nil {
+		return domain.ServiceAccount{}, false, err
+	}
+
+	m := domain.Fold[domain.Municipality](of(events, municipality))
+	return domain.Fold[domain.ServiceAccount](of(events, account)), tenant.IsPlatform() || m.Active, nil
+}
+
 // CheckConsent asks "may personal data be processed for this purpose?".
 type CheckConsent struct {
 	Subject domain.UserID // zero: the caller

@@ -74,6 +74,10 @@ type Store interface {
 	// zero if there is none.
 	OneTimeCode(ctx context.Context, firstHalf [32]byte) (domain.OneTimeCode, error)
 
+	// ClientSecrets returns what the secrets of a service account are proved by, in
+	// whatever tenant it is; none if there is no such service account.
+	ClientSecrets(ctx context.Context, account domain.ServiceAccountID) ([]domain.ClientDigest, error)
+
 	// Digest returns a keyed hash that stays the same for the life of the installation
 	// and means nothing without the key.
 	Digest(parts ...string) [32]byte

@@ -15,7 +15,7 @@ type Append struct {
 	// stored positions.
 	ID     uuid.UUID
 	Tenant TenantID
-	Actor  UserID // zero: unknown
+	Actor  UserID // zero: unknown; a service account's id if Metadata.ActorRole is RoleProgram
 	// ActorTenant is the actor's own tenant, whose keys seal the origin; zero: Tenant.
 	ActorTenant TenantID
 	Origin      Origin
@@ -74,6 +74,8 @@ const (
 	MunicipalityCodeClaim ClaimKind = "municipality_code"
 	MunicipalityNameClaim ClaimKind = "municipality_name"
 	ExternalIDClaim       ClaimKind = "external_id" // of a resident; Value is type:value
+	// ServiceAccountNameClaim is released when the service account is revoked.
+	ServiceAccountNameClaim ClaimKind = "service_account_name"
 )
 
 // Claim is a value held at most once within a tenant. Value is in canonical form; only
@@ -173,6 +175,17 @@ type (
 		Code  uuid.UUID
 		Wrong int
 	}
+	// AddClientSecret keeps the keyed digest of a service account's new secret.
+	AddClientSecret struct {
+		Account ServiceAccountID
+		Secret  uuid.UUID
+		Digest  [32]byte
+	}
+	// DropClientSecret forgets a secret that is no longer good.
+	DropClientSecret struct {
+		Account ServiceAccountID
+		Secret  uuid.UUID
+	}
 	// CreateSubjectKey creates the key that seals a subject's personal data. It is
 	// created at registration only; if the key exists or was destroyed, the append fails.
 	CreateSubjectKey struct{ Subject UserID }
@@ -231,6 +244,9 @@ func (RotateSession) sideWrite()     {}
 func (EndSession) sideWrite()        {}
 func (EndAllSessions) sideWrite()    {}
 func (EndSessions) sideWrite()       {}
+
+func (AddClientSecret) sideWrite()  {}
+func (DropClientSecret) sideWrite() {}
 
 func (OfferSecondFactor) sideWrite()  {}
 func (SetSecondFactor) sideWrite()    {}

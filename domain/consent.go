@@ -22,7 +22,7 @@ type (
 		// GivenAt is when the person decided, if that was stated; otherwise the event
 		// counts from when it was recorded.
 		GivenAt    time.Time `json:"given_at,omitzero"`
-		RecordedBy string    `json:"recorded_by"` // BySelf or ByStaff; who exactly is the event's actor
+		RecordedBy string    `json:"recorded_by"` // BySelf, ByStaff or ByProgram; who exactly is the event's actor
 		GivenBy    string    `json:"given_by"`    // BySelf or ByCompetentPerson
 		Basis      Basis     `json:"basis"`
 		// EvidenceSHA256 is the hash of the scanned form, the recording or other proof.
@@ -83,6 +83,7 @@ const CauseAccountClosed = "account_closed"
 const (
 	BySelf            = "self"
 	ByStaff           = "staff"
+	ByProgram         = "program"
 	ByCompetentPerson = "competent_person"
 )
 

@@ -23,7 +23,8 @@ type RecordConsent struct {
 	NoticeVersion int       // the notice shown; 0: the one in force
 	Evidence      *Evidence
 	GivenBy       *CompetentPerson // nil: the subject
-	ByStaff       bool
+	ByStaff       bool // for another person, by staff or by a program
+	ByProgram     bool // which then names the channel
 
 	// Hidden is the default that the tenant's own purpose hides, and under which an
 	// earlier grant may have been given; zero: none.
@@ -37,7 +38,7 @@ type Evidence struct{ SHA256, Reference string }
 // purpose the one in force for the tenant (the zero Purpose if there is none), now the
 // instant of asking.
 func (c RecordConsent) Decide(history []Recorded, purpose Purpose, now time.Time) ([]Event, error) {
-	if c.Channel == "" {
+	if c.Channel == "" && !c.ByProgram {
 		c.Channel = Web
 	}
 	c.GivenAt, c.ValidUntil = stated(c.GivenAt), stated(c.ValidUntil)
@@ -87,7 +88,11 @@ func (c RecordConsent) tidy() RecordConsent {
 func (c RecordConsent) validate(now time.Time) error {
 	var f Faults
 	OneOf(&f, "language", c.Language, Languages())
-	OneOf(&f, "channel", c.Channel, Channels())
+	if c.Channel == "" {
+		f.Add("channel", "required", "Say on which channel the person decided.")
+	} else {
+		OneOf(&f, "channel", c.Channel, Channels())
+	}
 	if c.Purpose == "" {
 		f.Add("purpose", "required", "Name the purpose.")
 	}
@@ -220,7 +225,7 @@ func (c RecordConsent) decision(n Notice) Decision {
 	d := Decision{
 		ConsentID: c.ID, Purpose: c.Purpose, NoticeVersion: n.Version, Wording: n.Texts[c.Language],
 		SHA256: n.SHA256[c.Language], Language: c.Language, Channel: c.Channel, GivenAt: c.GivenAt,
-		RecordedBy: recordedBy(c.ByStaff), GivenBy: BySelf, Basis: ConsentBasis,
+		RecordedBy: recordedBy(c.ByStaff, c.ByProgram), GivenBy: BySelf, Basis: ConsentBasis,
 	}
 
 	var facts DecisionFacts
@@ -244,7 +249,8 @@ type WithdrawConsent struct {
 	Reason   string
 	GivenAt  time.Time // zero: now
 	Evidence *Evidence
-	ByStaff  bool
+	// For another person: by staff or by a program.
+	ByStaff, ByProgram bool
 }
 
 // Decide returns the withdrawal. If the grant was withdrawn before, it returns one only
@@ -307,7 +313,7 @@ func (c WithdrawConsent) timely(consent Consent, now time.Time) error {
 
 func (c WithdrawConsent) event(consent Consent) *ConsentWithdrawn {
 	e := &ConsentWithdrawn{
-		ConsentID: c.ID, Purpose: consent.Purpose, GivenAt: c.GivenAt, RecordedBy: recordedBy(c.ByStaff),
+		ConsentID: c.ID, Purpose: consent.Purpose, GivenAt: c.GivenAt, RecordedBy: recordedBy(c.ByStaff, c.ByProgram),
 	}
 
 	facts := WithdrawalFacts{Reason: c.Reason}
@@ -380,11 +386,15 @@ func (e *ConsentWithdrawn) movedBack(history []Recorded, all Consents, from time
 	return withdrawn
 }
 
-func recordedBy(staff bool) string {
-	if staff {
+func recordedBy(staff, program bool) string {
+	switch {
+	case program:
+		return ByProgram
+	case staff:
 		return ByStaff
+	default:
+		return BySelf
 	}
-	return BySelf
 }
 
 // isAhead reports whether a decision about a purpose was stamped by a clock that ran
@@ -413,7 +423,7 @@ func stated(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 // may be processed any longer for a person who is erased.
 func WithdrawAll(history []Recorded, byStaff bool) (events []Event) {
 	for _, c := range ConsentsAt(history, time.Time{}, time.Time{}).AllInForce() {
-		events = append(events, &ConsentWithdrawn{ConsentID: c.ID, Purpose: c.Purpose, RecordedBy: recordedBy(byStaff)})
+		events = append(events, &ConsentWithdrawn{ConsentID: c.ID, Purpose: c.Purpose, RecordedBy: recordedBy(byStaff, false)})
 	}
 	return events
 }

@@ -75,6 +75,10 @@ const (
 	CodeRequestClosed        Code = "request_closed"
 	CodeSecondPerson         Code = "second_person_required"
 	CodeTooManyOpen          Code = "too_many_open"
+
+	CodeInsufficientScope     Code = "insufficient_scope"
+	CodeServiceAccountRevoked Code = "service_account_revoked"
+	CodeTooManySecrets        Code = "too_many_secrets"
 )
 
 // Class is the kind of a refusal: enough for a package that does not know the code to
@@ -208,6 +212,17 @@ func Refusals() map[Code]Refusal {
 		CodeMailNotSetUp: {
 			ClassConflict,
 			"This server sends no e-mail, so no code can be sent; staff can hand one over.",
+		},
+
+		// Programs.
+		CodeInsufficientScope: {
+			ClassForbidden,
+			"This needs the scope consents:check, which this token does not have.",
+		},
+		CodeServiceAccountRevoked: {ClassConflict, "This service account was revoked: create another."},
+		CodeTooManySecrets: {
+			ClassConflict,
+			"This service account already has 10 good secrets: end them, with overlap_seconds 0.",
 		},
 
 		// The system itself.

@@ -48,6 +48,8 @@ const (
 	RightsStream       StreamType = "rights"       // the subject: their requests and holds
 	AccessStream       StreamType = "access"       // one request: a read, or a tenant mismatch
 	LogStream          StreamType = "log"          // one position of the log, see DisowningOf
+
+	ServiceAccountStream StreamType = "service_account" // the service account
 )
 
 // Stream names one aggregate's events within a tenant.
@@ -90,6 +92,9 @@ func SessionsOf(u UserID) Stream { return Stream{SessionStream, u.UUID} }
 // RightsOf names the stream of a subject's requests and of holds on their data.
 func RightsOf(u UserID) Stream { return Stream{RightsStream, u.UUID} }
 
+// ServiceAccountOf names the stream of a service account.
+func ServiceAccountOf(s ServiceAccountID) Stream { return Stream{ServiceAccountStream, s.UUID} }
+
 // PurposeOf names the stream of a purpose of a tenant. Its id is derived from tenant and
 // code (RFC 9562 §5.5), so the stream's first version can exist only once and a purpose
 // is found without an index.
@@ -108,7 +113,7 @@ type Recorded struct {
 	Ordinal     int    // within the append, from 1
 	Subject     UserID // zero: nobody
 	Record      uuid.UUID
-	Actor       UserID // zero: unknown
+	Actor       UserID // zero: unknown; a program's, see Metadata.ActorRole
 	Event       Event
 	Metadata    Metadata
 	Origin      Personal[Origin]
@@ -118,7 +123,8 @@ type Recorded struct {
 
 // Metadata says how an event came about. Nothing in it identifies a person.
 type Metadata struct {
-	// ActorRole is a Role, RoleSystem (an operator's command) or RoleAnonymous.
+	// ActorRole is a Role, RoleSystem (an operator's command), RoleProgram (the actor is a
+	// service account) or RoleAnonymous.
 	ActorRole   string    `json:"actor_role"`
 	Correlation uuid.UUID `json:"correlation,omitzero"`
 	// Fingerprint is the keyed hash of the request, in hexadecimal, for commands that
@@ -128,9 +134,10 @@ type Metadata struct {
 	Command string `json:"command,omitempty"`
 }
 
-// Actor roles that are not accounts.
+// Actor roles that are not those of people's accounts.
 const (
 	RoleSystem    = "system"
+	RoleProgram   = "program"
 	RoleAnonymous = "anonymous"
 )
 

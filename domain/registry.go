@@ -74,6 +74,13 @@ func eventTypes() map[string]registration {
 		"rights.hold_placed.v1":       registered[HoldPlaced](RightsStream, OpCreate, "retention_holds"),
 		"rights.hold_lifted.v1":       registered[HoldLifted](RightsStream, OpUpdate, "retention_holds"),
 
+		"service_account.created.v1": registered[ServiceAccountCreated](ServiceAccountStream, OpCreate,
+			"service_accounts"),
+		"service_account.secret_rotated.v1": registered[ServiceAccountSecretRotated](ServiceAccountStream, OpUpdate,
+			"service_accounts"),
+		"service_account.revoked.v1": registered[ServiceAccountRevoked](ServiceAccountStream, OpUpdate,
+			"service_accounts"),
+
 		"personal_data.read.v1": registered[PersonalDataRead](AccessStream, OpRead, "personal_data"),
 		"log.event_disowned.v1": registered[EventDisowned](LogStream, OpCreate, "disowned_events"),
 	}

@@ -23,7 +23,7 @@ func (c LodgeRequest) Decide(now time.Time) ([]Event, error) {
 	}
 
 	return []Event{&RequestLodged{
-		RequestID: c.ID, Kind: c.Kind, LodgedBy: recordedBy(c.ByStaff), DueOn: DueDate(now),
+		RequestID: c.ID, Kind: c.Kind, LodgedBy: recordedBy(c.ByStaff, false), DueOn: DueDate(now),
 		Private: freeText(c.Details),
 	}}, nil
 }

@@ -222,8 +222,12 @@ func (s *Store) sealerFor(ctx context.Context, a domain.Append, made map[uuid.UU
 
 // originKey names the key for where an append came from: the actor's. If the actor is
 // unknown it is the subject's, because it may be the subject who mistyped a password;
-// else the tenant's key of the month.
+// else the tenant's key of the month. So it is for a program, which has no key: it is
+// nobody who could be erased.
 func (s *Store) originKey(ctx context.Context, a domain.Append) (uuid.UUID, error) {
+	if a.Metadata.ActorRole == domain.RoleProgram {
+		return s.month(ctx, a.Tenant)
+	}
 	if !a.Actor.IsZero() {
 		return a.Actor.UUID, nil
 	}

@@ -101,8 +101,17 @@ func (b *Backup) WriteKeys(ctx context.Context, w io.Writer) (map[string]int64, 
 		where e.subject_id = k.key_id and e.event_type = '`+erasedType()+`' order by position limit 1) x
 		where k.kind = 'subject' and k.destroyed_at is not null`)
 	rows[erasures] = n
+	if err != nil {
+		return nil, err
+	}
+
+	rows[secretsTable], err = b.table(ctx, w, secretsTable, "")
 	return rows, err
 }
+
+// secretsTable holds what proves the secrets of programs. It comes last, because older
+// backups lack it.
+const secretsTable = "client_secrets"
 
 const erasureColumns = "tenant_id, stream_id, append_id, payload, position, recorded_at"
 

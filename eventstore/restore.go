@@ -126,6 +126,13 @@ func (r *Restore) ReadKeys(ctx context.Context, from io.Reader) error {
 	if _, err := r.section(ctx, in, erasures, "pg_temp.erasures", nil); err != nil {
 		return err
 	}
+
+	// Older backups end here.
+	if _, err := in.Peek(1); err == nil {
+		if _, err := r.section(ctx, in, secretsTable, "trust."+secretsTable, nil); err != nil {
+			return err
+		}
+	}
 	return atEnd(in)
 }
 

@@ -42,7 +42,8 @@ func (r *Restore) Settle(ctx context.Context, head int64) error {
 }
 
 // dropStrays deletes the keys of people and municipalities that are not in the log, which
-// open nothing, and then the credentials and claims of everybody without a key.
+// open nothing; then the credentials and claims of everybody without a key, and what
+// proves the secrets of service accounts that are not in the log.
 func (r *Restore) dropStrays(ctx context.Context) error {
 	statements := []struct {
 		sql  string
@@ -61,8 +62,13 @@ func (r *Restore) dropStrays(ctx context.Context) error {
 		},
 		{`delete from trust.credentials c where not exists (select from trust.keys k
 			where k.key_id = c.user_id and k.wrapped is not null)`, nil},
+		{`delete from trust.client_secrets c where not exists (select from trust.events e
+			where e.tenant_id = c.tenant_id and e.stream_type = 'service_account' and e.stream_id = c.account_id
+				and e.version = 1)`, nil},
 		{`delete from trust.claims c where not exists (select from trust.keys k
-			where k.key_id = c.holder and k.wrapped is not null)`, nil},
+			where k.key_id = c.holder and k.wrapped is not null)
+		and not exists (select from trust.events e where e.tenant_id = c.tenant_id
+			and e.stream_type = 'service_account' and e.stream_id = c.holder and e.version = 1)`, nil},
 	}
 
 	for _, s := range statements {

@@ -159,6 +159,11 @@ func (s *Store) side(e *entry, r *sideRow, w domain.SideWrite) error {
 		e.oneTimeCode(r, "count_wrong_try", w.User, w.Kind, w.Code)
 		r.Wrong = w.Wrong
 
+	case domain.AddClientSecret:
+		r.Kind, r.ID, r.Owner, r.Digest = "add_client_secret", w.Account.UUID, w.Secret, w.Digest[:]
+	case domain.DropClientSecret:
+		r.Kind, r.ID, r.Owner = "drop_client_secret", w.Account.UUID, w.Secret
+
 	default:
 		return fmt.Errorf("unknown side write %T", w)
 	}

@@ -379,6 +379,25 @@ func (s *Store) Verifier(ctx context.Context, tenant domain.TenantID, user domai
 	return *verifier, nil
 }
 
+// ClientSecrets implements commands.Store.
+func (s *Store) ClientSecrets(
+	ctx context.Context, account domain.ServiceAccountID,
+) ([]domain.ClientDigest, error) {
+	const sql = "select tenant_id, secret_id, digest from trust.client_secrets_of($1)"
+	rows, err := s.pool.Query(ctx, sql, [16]byte(account.UUID))
+	if err != nil {
+		return nil, Unavailable(err)
+	}
+
+	secrets, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (d domain.ClientDigest, err error) {
+		var digest []byte
+		err = r.Scan((*[16]byte)(&d.Tenant.UUID), (*[16]byte)(&d.Secret), &digest)
+		copy(d.Digest[:], digest)
+		return d, err
+	})
+	return secrets, Unavailable(err)
+}
+
 func (s *Store) fetchKeys(ctx context.Context, tenant domain.TenantID, ids [][16]byte) ([]keyRow, error) {
 	var rows []keyRow
 	err := s.asTenant(ctx, tenant, func(b *pgx.Batch) { queueKeys(b, ids, &rows) })

@@ -3,6 +3,7 @@ package http
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 
 	"github.com/google/uuid"
@@ -17,8 +18,10 @@ type auditBody struct {
 	ID        uuid.UUID             `json:"id" format:"uuid" doc:"Id of the event."`
 	Timestamp instant               `json:"timestamp"`
 	TenantID  uuid.UUID             `json:"tenant_id" format:"uuid"`
-	UserID    *uuid.UUID            `json:"user_id" nullable:"true" format:"uuid" doc:"Who did it; null: an operator, or unknown."`
-	UserRole  string                `json:"user_role" doc:"Their role at that moment, or system or anonymous." example:"citizen"`
+	UserID    *uuid.UUID            `json:"user_id" nullable:"true" format:"uuid" doc:"Who did it: an account, or the service account of a program; null: an operator, or unknown."`
+	UserRole  string                `json:"user_role" doc:"Their role at that moment, or program, system or anonymous." example:"citizen"`
+	ActorKind string                `json:"actor_kind" enum:"person,program,operator,anonymous" doc:"What user_id is."`
+	ActorName *string               `json:"actor_name" nullable:"true" doc:"The name of a program; null for anybody else."`
 	Operation string                `json:"operation" enum:"CREATE,READ,UPDATE,DELETE" example:"UPDATE"`
 	TableName string                `json:"table_name" example:"consents"`
 	RecordID  uuid.UUID             `json:"record_id" format:"uuid"`
@@ -37,10 +40,10 @@ type changeBody struct {
 	Personal personalState `json:"personal"`
 }
 
-func auditOf(e reports.AuditEntry) auditBody {
+func (n programNames) auditOf(e reports.AuditEntry) auditBody {
 	b := auditBody{
 		ID: e.ID, Timestamp: instant(e.Timestamp), TenantID: e.Tenant.UUID, UserID: idOrNull(e.User.UUID),
-		UserRole: e.UserRole, Operation: string(e.Operation), TableName: e.Table, RecordID: e.Record,
+		UserRole: e.UserRole, ActorKind: actorKind(e.UserRole), ActorName: n.of(e.User.UUID), Operation: string(e.Operation), TableName: e.Table, RecordID: e.Record,
 		SubjectID: idOrNull(e.Subject.UUID), Changes: map[string]changeBody{}, EventType: e.EventType,
 		Position: e.Position,
 	}
@@ -76,7 +79,7 @@ type auditInput struct {
 	Operation string `query:"operation" enum:"CREATE,READ,UPDATE,DELETE"`
 	TableName string `query:"table_name" doc:"Such as users, consents, purposes, personal_data."`
 	RecordID  string `query:"record_id" format:"uuid"`
-	UserID    string `query:"user_id" format:"uuid" doc:"Who did it."`
+	UserID    string `query:"user_id" format:"uuid" doc:"Who did it: an account, or the service account of a program."`
 	TenantID  string `query:"tenant_id" format:"uuid" doc:"Your own; SALGA's admins may name another, or omit it for all, and see others' personal values sealed."`
 }
 
@@ -108,7 +111,30 @@ func (s *server) auditLog(ctx context.Context, call commands.Call, in *auditInpu
 	if err := s.recordAudit(ctx, call, in, list.Items); err != nil {
 		return nil, err
 	}
-	return &auditOutput{Body: listOf(list, auditOf)}, nil
+
+	names, err := s.namesIn(ctx, list.Items)
+	if err != nil {
+		return nil, err
+	}
+	return &auditOutput{Body: listOf(list, names.auditOf)}, nil
+}
+
+// namesIn returns the names of the programs in entries of any municipalities.
+func (s *server) namesIn(ctx context.Context, entries []reports.AuditEntry) (programNames, error) {
+	roles := map[domain.TenantID][]string{}
+	for _, e := range entries {
+		roles[e.Tenant] = append(roles[e.Tenant], e.UserRole)
+	}
+
+	all := programNames{}
+	for tenant, of := range roles {
+		names, err := s.namesOf(ctx, tenant, of...)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(all, names)
+	}
+	return all, nil
 }
 
 // recordAudit records a read of the people shown. If only other municipalities' sealed

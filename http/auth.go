@@ -132,7 +132,7 @@ func (s *server) logout(ctx context.Context, call commands.Call, in *refreshInpu
 
 // holder makes the caller from their refresh token.
 func (s *server) holder(ctx context.Context, call commands.Call, in *refreshInput) (commands.Call, bearer, error) {
-	b, err := s.config.Tokens.verify(refreshToken, in.Body.RefreshToken)
+	b, err := s.config.Tokens.verify(in.Body.RefreshToken, refreshToken)
 	if err != nil {
 		return call, b, err
 	}

@@ -35,7 +35,7 @@ type consentBody struct {
 	NoticeVersion      int             `json:"notice_version" example:"1"`
 	SHA256             string          `json:"sha256" doc:"SHA-256 of the wording shown." example:"73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e"`
 	GivenBy            string          `json:"given_by" enum:"self,competent_person" doc:"Who decided (POPIA s35)."`
-	RecordedBy         *uuid.UUID      `json:"recorded_by" nullable:"true" format:"uuid" doc:"The account that recorded it; null: an operator."`
+	RecordedBy         *uuid.UUID      `json:"recorded_by" nullable:"true" format:"uuid" doc:"The account, or the service account of a program, that recorded it; null: an operator."`
 	EvidenceSHA256     *string         `json:"evidence_sha256" doc:"SHA-256 of the scanned form or other evidence; null: none."`
 	CreatedBy          *uuid.UUID      `json:"created_by" nullable:"true" format:"uuid" doc:"The same as recorded_by."`
 	UpdatedAt          instant         `json:"updated_at" doc:"When its newest event was recorded."`
@@ -82,12 +82,12 @@ type recordConsentInput struct {
 }
 
 type recordConsentBody struct {
-	SubjectID          string        `json:"subject_id,omitempty" minLength:"1" says:"format=uuid" doc:"Another person of your municipality; staff only."`
+	SubjectID          string        `json:"subject_id,omitempty" minLength:"1" says:"format=uuid" doc:"Another person of your municipality; staff and programs only. A program must name one."`
 	Purpose            string        `json:"purpose" doc:"Code of a registered purpose." example:"sms_alert"`
 	PurposeDescription string        `json:"purpose_description,omitempty" minLength:"1" doc:"The wording that was shown; must match the registry."`
 	Language           string        `json:"language" says:"enum=en|zu|af" doc:"That of the wording shown." example:"zu"`
 	Consented          bool          `json:"consented" doc:"false records a refusal." example:"true"`
-	Channel            string        `json:"channel,omitempty" minLength:"1" says:"enum=web|counter|phone|whatsapp|ussd|paper" doc:"Default: web."`
+	Channel            string        `json:"channel,omitempty" minLength:"1" says:"enum=web|counter|phone|whatsapp|ussd|paper" doc:"Default: web; a program must name one."`
 	GivenAt            *time.Time    `json:"given_at,omitempty" doc:"If more than 5 minutes ago: needs evidence, and a channel other than web."`
 	ValidUntil         *time.Time    `json:"valid_until,omitempty" doc:"From this instant on a grant no longer holds; after given_at. It may have passed. If the purpose has validity_days, the earlier end counts."`
 	NoticeVersion      int           `json:"notice_version,omitempty" minimum:"1" doc:"The version that was shown."`

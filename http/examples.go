@@ -116,8 +116,10 @@ func exampleProblem(schemas huma.Registry, op *huma.Operation, r *route, code do
 	switch {
 	case code == domain.CodeForbidden && r.who == scraper:
 		e = domain.Refuse(code, "This address may not read metrics.")
-	case code == domain.CodeForbidden && r.who != self && r.who != selfOrStaff && r.who != selfOrOverseers:
+	case code == domain.CodeForbidden && r.who != selfOrStaff && r.who != selfOrOverseers:
 		e = domain.Refuse(code, "This is for: %s.", r.who)
+	case code == domain.CodeInsufficientScope:
+		e = domain.Refuse(code, "This needs the scope %s, which this token does not have.", r.scope)
 	case code == domain.CodeInvalid:
 		e.Fields = []domain.FieldError{exampleFault(schemas, op, r)}
 	case code == domain.CodeAlreadyGranted || code == domain.CodeInForce:

@@ -108,6 +108,9 @@ func TestEveryCodeHasAnExample(t *testing.T) {
 
 			documented := response.(map[string]any)
 			content := documented["content"].(map[string]any)
+			if l.Form && content["application/problem+json"] == nil {
+				continue // RFC 6749 has its own form
+			}
 			examples := examplesOf(t, l.ID+" "+status, content["application/problem+json"].(map[string]any))
 
 			title, listed, _ := strings.Cut(documented["description"].(string), ": ")

@@ -14,7 +14,9 @@ type exposureBody struct {
 	Position  int64             `json:"position" example:"1050"`
 	EventID   uuid.UUID         `json:"event_id" format:"uuid"`
 	Timestamp instant           `json:"timestamp"`
-	Actor     *uuid.UUID        `json:"actor" nullable:"true" format:"uuid" doc:"The account that read; null: an operator."`
+	Actor     *uuid.UUID        `json:"actor" nullable:"true" format:"uuid" doc:"The account, or the service account of a program, that read; null: an operator."`
+	ActorKind string            `json:"actor_kind" enum:"person,program,operator,anonymous" doc:"What the actor is."`
+	ActorName *string           `json:"actor_name" nullable:"true" doc:"The name of a program; null for anybody else."`
 	ActorRole string            `json:"actor_role" doc:"The actor's role at that moment." example:"manager"`
 	Route     string            `json:"route" example:"GET /api/v1/users"`
 	Fields    string            `json:"fields" doc:"The group of fields shown." example:"profile"`
@@ -25,11 +27,12 @@ type exposureBody struct {
 	Matched   *string           `json:"matched" enum:"subject,list,filter" doc:"How this concerns subject_id: named alone, named among others, or possibly covered by the filter." example:"subject"`
 }
 
-func exposureOf(x reports.ExposureEntry) exposureBody {
+func (n programNames) exposureOf(x reports.ExposureEntry) exposureBody {
 	facts, _ := x.Reason.Get()
 	b := exposureBody{
 		Position: x.Position, EventID: x.EventID, Timestamp: instant(x.Timestamp), Actor: idOrNull(x.Actor.UUID),
-		ActorRole: x.ActorRole, Route: x.Route, Fields: x.Fields, Head: x.Head,
+		ActorKind: actorKind(x.ActorRole), ActorName: n.of(x.Actor.UUID), ActorRole: x.ActorRole, Route: x.Route,
+		Fields: x.Fields, Head: x.Head,
 		Subjects: each(x.Subjects, func(u domain.UserID) uuid.UUID { return u.UUID }), Filter: x.Filter,
 		Reason: orNull(facts.Reason), Matched: orNull(string(x.Matched)),
 	}
@@ -49,7 +52,7 @@ type exposureInput struct {
 	Paging
 	Period
 	SubjectID string `query:"subject_id" format:"uuid" doc:"The person whose data was read; give this or actor_id."`
-	ActorID   string `query:"actor_id" format:"uuid" doc:"The account that read; give this or subject_id."`
+	ActorID   string `query:"actor_id" format:"uuid" doc:"The account, or the service account of a program, that read; give this or subject_id."`
 }
 
 type exposureOutput struct {
@@ -69,13 +72,15 @@ func (s *server) exposure(ctx context.Context, call commands.Call, in *exposureI
 		return nil, err
 	}
 
-	for _, named := range []domain.UserID{filter.Subject, filter.Actor} {
-		if named.IsZero() {
-			continue
+	// A read of more people than are listed may have covered anybody, but not a person who
+	// does not exist.
+	if !filter.Subject.IsZero() {
+		if err := s.config.Commands.KnownPerson(ctx, call.Tenant, filter.Subject); err != nil {
+			return nil, err
 		}
-		// A read of more people than are listed may have covered anybody, but not a
-		// person who does not exist.
-		if err := s.config.Commands.KnownPerson(ctx, call.Tenant, named); err != nil {
+	}
+	if !filter.Actor.IsZero() {
+		if err := s.config.Commands.KnownActor(ctx, call.Tenant, filter.Actor); err != nil {
 			return nil, err
 		}
 	}
@@ -84,5 +89,11 @@ func (s *server) exposure(ctx context.Context, call commands.Call, in *exposureI
 	if err != nil {
 		return nil, err
 	}
-	return &exposureOutput{Body: listOf(list, exposureOf)}, nil
+
+	roles := each(list.Items, func(x reports.ExposureEntry) string { return x.ActorRole })
+	names, err := s.namesOf(ctx, call.Tenant, roles...)
+	if err != nil {
+		return nil, err
+	}
+	return &exposureOutput{Body: listOf(list, names.exposureOf)}, nil
 }

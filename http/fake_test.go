@@ -38,6 +38,7 @@ type fakeStore struct {
 	keys     map[uuid.UUID]bool
 	sessions map[uuid.UUID]fakeSession
 	codes    map[fakeCodeKey]fakeCode
+	secrets  map[domain.ServiceAccountID][]domain.ClientDigest
 	// failing, if set, is the error of every method, and full that of Append.
 	failing, full error
 }
@@ -81,6 +82,7 @@ func newFakeStore(now func() time.Time) *fakeStore {
 		now: now, logID: uuid.New(),
 		claims: map[domain.Claim]uuid.UUID{}, accounts: map[domain.UserID]fakeAccount{},
 		keys: map[uuid.UUID]bool{}, sessions: map[uuid.UUID]fakeSession{}, codes: map[fakeCodeKey]fakeCode{},
+		secrets: map[domain.ServiceAccountID][]domain.ClientDigest{},
 	}
 }
 
@@ -434,6 +436,14 @@ func (s *fakeStore) side(a domain.Append) error {
 				return err
 			}
 
+		case domain.AddClientSecret:
+			s.secrets[w.Account] = append(s.secrets[w.Account],
+				domain.ClientDigest{Tenant: a.Tenant, Secret: w.Secret, Digest: w.Digest})
+		case domain.DropClientSecret:
+			s.secrets[w.Account] = slices.DeleteFunc(slices.Clone(s.secrets[w.Account]), func(d domain.ClientDigest) bool {
+				return d.Secret == w.Secret
+			})
+
 		case domain.DemandNoActs:
 			for _, e := range s.log {
 				if e.Actor == w.User && domain.InOffice(e.decode(false)) {
@@ -614,6 +624,14 @@ func (s *fakeStore) Verifier(_ context.Context, tenant domain.TenantID, user dom
 		return a.Verifier, s.failing
 	}
 	return "", s.failing
+}
+
+func (s *fakeStore) ClientSecrets(
+	_ context.Context, account domain.ServiceAccountID,
+) ([]domain.ClientDigest, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.secrets[account]), s.failing
 }
 
 func (s *fakeStore) Digest(parts ...string) [32]byte {

@@ -56,10 +56,10 @@ func (s *server) guard(rt *route, op *huma.Operation, next http.Handler) http.Ha
 
 		call, reach, err := s.admit(ctx, rt, asks, r)
 		if err == nil && (op.RequestBody != nil || rt.command()) {
-			err = readBody(w, r, op.RequestBody != nil)
+			err = readBody(w, r, rt, op.RequestBody != nil)
 		}
 		if err != nil {
-			s.problemOf(ctx, err, rt.statuses).write(w)
+			s.turnAway(ctx, w, rt, err)
 			return
 		}
 		endReading(w)
@@ -72,6 +72,16 @@ func (s *server) guard(rt *route, op *huma.Operation, next http.Handler) http.Ha
 	})
 }
 
+// turnAway answers with a refusal, in the form that the route's clients understand.
+func (s *server) turnAway(ctx context.Context, w http.ResponseWriter, rt *route, err error) {
+	p := s.problemOf(ctx, err, rt.statuses)
+	if rt.form && p.Code == codeUnknownParameter {
+		inAddress().write(w)
+		return
+	}
+	p.write(w)
+}
+
 // admit checks everything but the body, and returns the call and how far it reaches.
 func (s *server) admit(
 	ctx context.Context, rt *route, asks questions, r *http.Request,
@@ -80,7 +90,8 @@ func (s *server) admit(
 	if rt.who == scraper && !contains(s.config.ScrapeFrom, trace.address) {
 		return call, nothing, domain.Refuse(domain.CodeForbidden, "This address may not read metrics.")
 	}
-	if err := s.pass(s.gates[rt.rate].address, addressKey(trace.address)); err != nil {
+	token, refusal := s.tokenOf(rt, r)
+	if err := s.passFirst(rt, trace.address, token); err != nil {
 		return call, nothing, err
 	}
 	if rt.readsLog() {
@@ -92,13 +103,20 @@ func (s *server) admit(
 	call = commands.Call{
 		Origin: origin(r, trace.address), Correlation: trace.correlation, Guess: s.guess(rt, trace.address),
 	}
+	if refusal != nil {
+		return call, nothing, refusal
+	}
 	if rt.reaches[anonymous] == nothing {
-		if call, err = s.authenticate(ctx, rt, r, call); err != nil {
+		if call, err = s.authenticate(ctx, rt, r, call, token); err != nil {
 			return call, nothing, err
 		}
 	}
 	if reach = rt.reaches[partyOf(call)]; reach == nothing {
 		return call, nothing, domain.Refuse(domain.CodeForbidden, "This is for: %s.", rt.who)
+	}
+	if call.IsProgram() && !call.Has(rt.scope) {
+		return call, nothing, domain.Refuse(domain.CodeInsufficientScope,
+			"This needs the scope %s, which this token does not have.", rt.scope)
 	}
 	if err = asks.check(r); err != nil {
 		return call, nothing, err
@@ -116,21 +134,42 @@ func (s *server) admit(
 	return call, reach, s.wait(ctx, rt, r)
 }
 
-// authenticate finds the caller by their access token, and their current rights in the
-// log.
-func (s *server) authenticate(
-	ctx context.Context, rt *route, r *http.Request, call commands.Call,
-) (commands.Call, error) {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") || token == "" {
-		return call, domain.Refuse(codeNotSignedIn, "Sign in, and send the access token as Authorization: Bearer.")
-	}
-	b, err := s.config.Tokens.verify(accessToken, strings.TrimSpace(token))
-	if err != nil {
-		return call, err
+// tokenOf reads the access token of a request, a person's or a program's, if the route
+// needs one. It shows who asks, but not yet whether they still may.
+func (s *server) tokenOf(rt *route, r *http.Request) (bearer, error) {
+	if rt.reaches[anonymous] != nothing {
+		return bearer{}, nil
 	}
 
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return bearer{}, domain.Refuse(codeNotSignedIn,
+			"Sign in, and send the access token as Authorization: Bearer.")
+	}
+	return s.config.Tokens.verify(strings.TrimSpace(token), accessToken, programToken)
+}
+
+// passFirst counts a request before anything is looked up: a program's by its service
+// account, which has a limit of its own, any other by its network address.
+func (s *server) passFirst(rt *route, address netip.Addr, token bearer) error {
+	if token.kind == programToken {
+		return s.pass(s.gates[programRate].person, token.user.String())
+	}
+	return s.pass(s.gates[rt.rate].address, addressKey(address))
+}
+
+// authenticate finds a caller's current rights in the log.
+func (s *server) authenticate(
+	ctx context.Context, rt *route, r *http.Request, call commands.Call, b bearer,
+) (_ commands.Call, err error) {
 	traceOf(ctx).user = b.user
+	if b.kind == programToken {
+		if call, err = s.config.Commands.AuthenticateProgram(ctx, call, b.program()); err != nil {
+			return call, err
+		}
+		return call, s.sameTenant(ctx, rt, call, r.Header.Get(headerTenant))
+	}
+
 	if err := s.pass(s.gates[rt.rate].person, b.user.String()); err != nil {
 		return call, err
 	}
@@ -227,7 +266,7 @@ func ifMatch(headers []string) (int, error) {
 
 // readBody reads the whole body, so that nothing after it depends on the network. If the
 // route takes no body, it must be empty: anything requested in it would not be done.
-func readBody(w http.ResponseWriter, r *http.Request, taken bool) error {
+func readBody(w http.ResponseWriter, r *http.Request, rt *route, taken bool) error {
 	if r.ContentLength > maxBody {
 		return tooLarge()
 	}
@@ -240,6 +279,10 @@ func readBody(w http.ResponseWriter, r *http.Request, taken bool) error {
 		return domain.Refuse(codeMalformed, "The body did not arrive completely.").Because(err)
 	}
 
+	if rt.form {
+		r.Body = &heldBody{*bytes.NewReader(body)}
+		return nil
+	}
 	if len(body) > 0 && !isJSON(r.Header.Get("Content-Type")) {
 		return unsupportedMedia()
 	}

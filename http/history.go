@@ -19,9 +19,11 @@ type historyBody struct {
 	EventType  string     `json:"event_type" example:"consent.granted.v1"`
 	RecordedAt instant    `json:"recorded_at" doc:"When it was recorded."`
 	GivenAt    instant    `json:"given_at" doc:"When the person decided; it takes effect then."`
-	Actor      *uuid.UUID `json:"actor" nullable:"true" format:"uuid" doc:"The account that recorded it; null: an operator."`
+	Actor      *uuid.UUID `json:"actor" nullable:"true" format:"uuid" doc:"The account, or the service account of a program, that recorded it; null: an operator."`
+	ActorKind  string     `json:"actor_kind" enum:"person,program,operator,anonymous" doc:"What the actor is."`
+	ActorName  *string    `json:"actor_name" nullable:"true" doc:"The name of a program; null for anybody else."`
 	ActorRole  string     `json:"actor_role" doc:"The actor's role at that moment." example:"field_worker"`
-	RecordedBy string     `json:"recorded_by" enum:"self,staff" example:"staff"`
+	RecordedBy string     `json:"recorded_by" enum:"self,staff,program" example:"staff"`
 	ConsentID  uuid.UUID  `json:"consent_id" format:"uuid"`
 	Purpose    string     `json:"purpose" example:"sms_alert"`
 
@@ -73,10 +75,11 @@ func stateOf(s domain.PersonalState) personalState {
 	}[s]
 }
 
-func historyOf(h reports.HistoryEntry) historyBody {
+func (n programNames) historyOf(h reports.HistoryEntry) historyBody {
 	b := historyBody{
 		Position: h.Position, EventID: h.EventID, EventType: h.EventType, RecordedAt: instant(h.RecordedAt),
 		GivenAt: instant(h.GivenAt), Actor: idOrNull(h.Actor.UUID), ActorRole: h.ActorRole,
+		ActorKind: actorKind(h.ActorRole), ActorName: n.of(h.Actor.UUID),
 		RecordedBy: h.RecordedBy, ConsentID: h.ConsentID.UUID, Purpose: h.Purpose,
 
 		PurposeDescription: orNull(h.Wording), SHA256: orNull(h.SHA256), Language: orNull(string(h.Language)),
@@ -133,5 +136,11 @@ func (s *server) history(ctx context.Context, call commands.Call, in *historyInp
 	if err := s.recordRead(ctx, call, "history", nil, subject); err != nil {
 		return nil, err
 	}
-	return &historyOutput{Body: listOf(list, historyOf)}, nil
+
+	roles := each(list.Items, func(h reports.HistoryEntry) string { return h.ActorRole })
+	names, err := s.namesOf(ctx, call.Tenant, roles...)
+	if err != nil {
+		return nil, err
+	}
+	return &historyOutput{Body: listOf(list, names.historyOf)}, nil
 }

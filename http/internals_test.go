@@ -20,6 +20,8 @@ type Line struct {
 	ID, Method, Path, Waits         string
 	Account, Command                bool
 	Versioned, Raw, Hidden, Limited bool
+	Scope                           domain.Scope
+	Form                            bool
 	ReadsLog                        bool
 	// Reaches are kept by party.
 	Reaches map[string]string
@@ -31,13 +33,13 @@ func Lines() []Line {
 	for _, r := range routes() {
 		reaches := map[string]string{}
 		for _, p := range parties() {
-			reaches[string(p)] = r.who.reach(p).String()
+			reaches[string(p)] = r.reached()[p].String()
 		}
 		lines = append(lines, Line{
 			ID: r.id, Method: r.method, Path: r.path, Waits: r.waits,
 			Reaches: reaches,
 			Account: r.who.account(), Command: r.command(), Versioned: r.versioned, Raw: r.raw != nil, Hidden: r.hidden,
-			Limited: r.rate != unlimited, ReadsLog: r.readsLog(),
+			Limited: r.rate != unlimited, ReadsLog: r.readsLog(), Scope: r.scope, Form: r.form,
 		})
 	}
 	return lines
@@ -49,7 +51,7 @@ func parties() []party {
 	for _, role := range domain.Roles() {
 		all = append(all, party(role))
 	}
-	return append(all, platformAdmin)
+	return append(all, platformAdmin, program)
 }
 
 // FirstFault returns the first fault of the route table, after spoiling one thing in the
@@ -110,7 +112,7 @@ func Delay(over int) time.Duration { return delay(over) }
 
 // Verify tells whether a token of a kind is accepted.
 func (t Tokens) Verify(kind, text string) error {
-	_, err := t.verify(kind, text)
+	_, err := t.verify(text, kind)
 	return err
 }
 
@@ -140,8 +142,11 @@ func PermissionsPage() string {
 		for _, p := range parties() {
 			cell := map[reach]string{
 				nothing: "–", own: "own", ownTenant: "own tenant", everything: "all",
-			}[r.who.reach(p)]
-			if r.who == holder {
+			}[r.reached()[p]]
+			if p == program && r.scope != "" {
+				cell = "`" + string(r.scope) + "`"
+			}
+			if r.who == holder && p != program {
 				cell = "own session"
 			}
 			if r.who == scraper {
@@ -166,6 +171,8 @@ current one, not the one in the token.
 - A request for anything beyond a party's reach is answered exactly as if the thing did not exist.
 - *platform admin* is an administrator of SALGA. In the audit log they see the personal values of municipalities sealed.
 - Field workers find people only by their exact e-mail address or phone number.
+- *program*: a service account of your municipality. The cell names the scope that its token needs; with it, a program
+  reaches everything of that kind in its municipality.
 - *own session*: the holder of the refresh token. *by address*: callers from the networks in ` + "`METRICS_FROM`" + `.
 
 `

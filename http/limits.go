@@ -28,6 +28,7 @@ type Limits struct {
 	Export          Limit // exports of one's own data
 	Erasure         Limit // erasures of oneself, with the right password
 	Account         Limit // everything else that one account does
+	Service         Limit // everything that one program does
 	SignedInAddress Limit // everything that needs an account, from one address
 	Address         Limit // everything that needs no account, from one address
 	Assets          Limit // the documentation and the assets of pages, from one address
@@ -48,6 +49,7 @@ func DefaultLimits() Limits {
 		Export:          Limit{5, time.Hour},
 		Erasure:         Limit{1, 24 * time.Hour},
 		Account:         Limit{60, time.Minute},
+		Service:         Limit{6000, time.Minute},
 		SignedInAddress: Limit{3000, time.Minute},
 		Address:         Limit{600, time.Minute},
 		Assets:          Limit{300, time.Minute},
@@ -59,7 +61,7 @@ func DefaultLimits() Limits {
 func (l Limits) whole() bool {
 	for _, one := range []Limit{
 		l.LoginAccount, l.LoginSlow, l.LoginAddress, l.RegisterEmail, l.RegisterAddress, l.ResetEmail, l.ResetAddress,
-		l.RedeemAddress, l.Export, l.Erasure, l.Account, l.SignedInAddress, l.Address, l.Assets,
+		l.RedeemAddress, l.Export, l.Erasure, l.Account, l.Service, l.SignedInAddress, l.Address, l.Assets,
 	} {
 		if one.Count < 1 || one.Per <= 0 {
 			return false
@@ -84,6 +86,9 @@ const (
 	// accountRate and exportRate count by account and by address.
 	accountRate rate = "account"
 	exportRate  rate = "export"
+	// programRate counts by service account, on whatever route, in place of the route's
+	// own class.
+	programRate rate = "program"
 	// erasureRate counts by account. The handler asks its gate itself, since only some
 	// attempts count.
 	erasureRate rate = "erasure"
@@ -112,6 +117,7 @@ func newGates(l Limits, on bool, now func() time.Time) map[rate]gates {
 		publicRate:  {address: newLimiter(l.Address, now)},
 		accountRate: {address: signedIn, person: newLimiter(l.Account, now)},
 		exportRate:  {address: signedIn, person: newLimiter(l.Export, now)},
+		programRate: {person: newLimiter(l.Service, now)},
 		erasureRate: {person: newLimiter(l.Erasure, now)},
 		loginRate: {
 			address: newLimiter(l.LoginAddress, now), person: newLimiter(l.LoginAccount, now),

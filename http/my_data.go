@@ -27,12 +27,15 @@ type myDataBody struct {
 	Activity        []auditBody     `json:"activity" nullable:"false" doc:"What this person did and what others did about them; data that identifies others is sealed."`
 	Reads           []lookBody      `json:"reads" nullable:"false" doc:"Who read this person's data, when and by which route."`
 	Recipients      []recipientBody `json:"recipients" nullable:"false" doc:"Everyone who had access (POPIA s23(1)(b)), by account."`
+	Programs        []programBody   `json:"programs" nullable:"false" doc:"The municipality's programs that may ask about this person."`
 }
 
 // lookBody is one read of a person's data by somebody else.
 type lookBody struct {
 	Timestamp instant    `json:"timestamp"`
-	Actor     *uuid.UUID `json:"actor" nullable:"true" format:"uuid" doc:"The account that read; null: an operator."`
+	Actor     *uuid.UUID `json:"actor" nullable:"true" format:"uuid" doc:"The account, or the service account of a program, that read; null: an operator."`
+	ActorKind string     `json:"actor_kind" enum:"person,program,operator,anonymous" doc:"What the actor is."`
+	ActorName *string    `json:"actor_name" nullable:"true" doc:"The name of a program; null for anybody else."`
 	ActorRole string     `json:"actor_role" example:"manager"`
 	Route     string     `json:"route" example:"GET /api/v1/users/{id}"`
 	Fields    string     `json:"fields" doc:"The group of fields shown." example:"profile"`
@@ -42,26 +45,39 @@ type lookBody struct {
 
 // recipientBody is somebody who had access to a person's data.
 type recipientBody struct {
-	Actor     *uuid.UUID `json:"actor" nullable:"true" format:"uuid" doc:"null: an operator."`
+	Actor     *uuid.UUID `json:"actor" nullable:"true" format:"uuid" doc:"An account, or the service account of a program; null: an operator."`
+	ActorKind string     `json:"actor_kind" enum:"person,program,operator,anonymous" doc:"What the actor is."`
+	ActorName *string    `json:"actor_name" nullable:"true" doc:"The name of a program; null for anybody else."`
 	ActorRole string     `json:"actor_role" example:"manager"`
 	Reads     int        `json:"reads" example:"3"`
 	First     instant    `json:"first"`
 	Last      instant    `json:"last"`
 }
 
-func myDataOf(d reports.Dossier, at time.Time) myDataBody {
+// myDataOf makes everything held about a person; accounts are the service accounts of
+// their municipality.
+func myDataOf(d reports.Dossier, accounts []domain.ServiceAccount, at time.Time) myDataBody {
+	names := programNames{}
+	for _, a := range accounts {
+		names[a.ID.UUID] = a.Name
+	}
+	accounts = slices.DeleteFunc(accounts, domain.ServiceAccount.Revoked)
+
 	b := myDataBody{
 		ExportTimestamp: instant(at), Position: d.Position, Profile: residentOf(d.Profile),
 		Consents: each(d.Consents, consentOf), Requests: each(d.Rights.Requests, requestOf),
-		Holds: each(d.Rights.Holds, holdOf), Activity: each(d.Activity, auditOf), Reads: each(d.Reads, lookOf),
-		Recipients: []recipientBody{},
+		Holds: each(d.Rights.Holds, holdOf), Activity: each(d.Activity, names.auditOf),
+		Reads: each(d.Reads, names.lookOf), Recipients: []recipientBody{}, Programs: each(accounts, programOf),
 	}
 
 	byAccount := map[uuid.UUID]recipientBody{}
 	for _, x := range d.Reads {
 		r, known := byAccount[x.Actor.UUID]
 		if !known {
-			r = recipientBody{Actor: idOrNull(x.Actor.UUID), ActorRole: x.ActorRole, First: instant(x.Timestamp)}
+			r = recipientBody{
+				Actor: idOrNull(x.Actor.UUID), ActorKind: actorKind(x.ActorRole), ActorName: names.of(x.Actor.UUID),
+				ActorRole: x.ActorRole, First: instant(x.Timestamp),
+			}
 		}
 		r.Reads, r.Last = r.Reads+1, instant(x.Timestamp)
 		byAccount[x.Actor.UUID] = r
@@ -74,10 +90,10 @@ func myDataOf(d reports.Dossier, at time.Time) myDataBody {
 	return b
 }
 
-func lookOf(x reports.ExposureEntry) lookBody {
+func (n programNames) lookOf(x reports.ExposureEntry) lookBody {
 	return lookBody{
-		Timestamp: instant(x.Timestamp), Actor: idOrNull(x.Actor.UUID), ActorRole: x.ActorRole, Route: x.Route,
-		Fields: x.Fields, Matched: string(x.Matched), Position: x.Position,
+		Timestamp: instant(x.Timestamp), Actor: idOrNull(x.Actor.UUID), ActorKind: actorKind(x.ActorRole),
+		ActorName: n.of(x.Actor.UUID), ActorRole: x.ActorRole, Route: x.Route, Fields: x.Fields, Matched: string(x.Matched), Position: x.Position,
 	}
 }
 
@@ -91,7 +107,12 @@ func (s *server) myData(ctx context.Context, call commands.Call, _ *struct{}) (*
 	if err != nil {
 		return nil, err
 	}
-	return &myDataOutput{Body: myDataOf(d, s.config.Now())}, nil
+
+	accounts, err := s.config.Commands.ServiceAccounts(ctx, call.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	return &myDataOutput{Body: myDataOf(d, accounts, s.config.Now())}, nil
 }
 
 // PageLanguage holds what decides the language of a page. It is exported for huma, see
@@ -154,7 +175,11 @@ func (s *server) page(
 	ctx context.Context, call commands.Call, d reports.Dossier, language PageLanguage,
 ) (*myPageOutput, error) {
 	in := language.of(d.Profile.User)
-	body := myDataOf(d, s.config.Now())
+	accounts, err := s.config.Commands.ServiceAccounts(ctx, call.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	body := myDataOf(d, accounts, s.config.Now())
 
 	purposes, err := s.purposeTitles(ctx, call.Tenant, in, purposesIn(body))
 	if err != nil {
@@ -240,7 +265,12 @@ func (s *server) requestData(ctx context.Context, call commands.Call, in *reques
 	if err != nil {
 		return nil, err
 	}
-	return &myDataOutput{Body: myDataOf(d, s.config.Now())}, nil
+
+	accounts, err := s.config.Commands.ServiceAccounts(ctx, call.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	return &myDataOutput{Body: myDataOf(d, accounts, s.config.Now())}, nil
 }
 
 type requestPageInput struct {

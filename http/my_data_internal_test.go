@@ -124,7 +124,7 @@ func valueHasWords(t *testing.T, field string, value any, from string) {
 func TestEveryClosedValueHasWordsInEveryLanguage(t *testing.T) {
 	t.Parallel()
 	closed := []string{
-		"Role", "Language", "Channel", "Basis", "RequestKind", "RequestStatus", "Ground", "Remnant", "Operation",
+		"Role", "Language", "Channel", "Basis", "RequestKind", "RequestStatus", "Ground", "Remnant", "Operation", "Scope",
 	}
 	found := 0
 

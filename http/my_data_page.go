@@ -70,7 +70,10 @@ type paperFact struct {
 func renderMyData(
 	data myDataBody, language domain.Language, purposes, municipalities map[string]string,
 ) ([]byte, error) {
-	w := writer{words: vocabulary[language], me: data.Profile.ID, purposes: purposes, municipalities: municipalities}
+	w := writer{
+		words: vocabulary[language], me: data.Profile.ID, purposes: purposes, municipalities: municipalities,
+		programs: data.programs(),
+	}
 	data.Profile.MunicipalityCode = w.municipality(data.Profile.MunicipalityCode)
 
 	p := paper{
@@ -86,6 +89,7 @@ func renderMyData(
 			{w.of("requests_section"), each(data.Requests, w.request)},
 			{w.of("holds_section"), each(data.Holds, w.hold)},
 			{w.of("recipients_section"), each(data.Recipients, w.recipient)},
+			{w.of("programs_section"), each(data.Programs, w.mayAsk)},
 			{w.of("reads_section"), each(data.Reads, w.look)},
 			{w.of("activity_section"), each(data.Activity, w.act)},
 		},
@@ -103,6 +107,34 @@ type writer struct {
 	me             uuid.UUID
 	purposes       map[string]string
 	municipalities map[string]string
+	programs       programNames
+}
+
+// programs returns the names of the programs that the data names.
+func (b myDataBody) programs() programNames {
+	names := programNames{}
+	note := func(id *uuid.UUID, name *string) {
+		if id != nil && name != nil {
+			names[*id] = *name
+		}
+	}
+
+	for _, p := range b.Programs {
+		note(&p.ID, &p.Name)
+	}
+	for _, l := range b.Reads {
+		note(l.Actor, l.ActorName)
+	}
+	for _, a := range b.Activity {
+		note(a.UserID, a.ActorName)
+	}
+	return names
+}
+
+func (w writer) mayAsk(p programBody) paperRecord {
+	return paperRecord{p.Name, w.facts(
+		"scopes", w.value("scopes", p.Scopes), "from", w.when(p.Since), "reference", short8(p.ID),
+	)}
 }
 
 func (w writer) municipality(code string) string { return cmp.Or(w.municipalities[code], code) }
@@ -241,6 +273,8 @@ func (w writer) account(id *uuid.UUID, role string) string {
 		return w.of(role)
 	case *id == w.me:
 		return w.of("you")
+	case w.programs[*id] != "":
+		return w.of(domain.RoleProgram) + ": " + w.programs[*id]
 	default:
 		return w.of(cmp.Or(role, "staff")) + " (" + strings.ToLower(w.of("reference")) + " " + short8(*id) + ")"
 	}
@@ -269,7 +303,7 @@ func codeFields() []string {
 	return []string{
 		"role", "preferred_language", "language", "channel", "recorded_by", "given_by", "lodged_by", "basis", "kind",
 		"ground", "status", "cause", "scope", "destroyed", "kept", "fields", "operation", "table_name", "province",
-		"category", "type", "entry",
+		"category", "type", "entry", "scopes",
 	}
 }
 

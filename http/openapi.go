@@ -36,8 +36,23 @@ func apiConfig(version string) huma.Config {
 			Type: "http", Scheme: "bearer", BearerFormat: "JWT",
 			Description: "The access token from login or refresh.",
 		},
+		"program": {
+			Type: "oauth2", Description: "The access token of a program, from " + apiBase + "/auth/token.",
+			Flows: &huma.OAuthFlows{ClientCredentials: &huma.OAuthFlow{
+				TokenURL: apiBase + "/auth/token", Scopes: scopesInWords(),
+			}},
+		},
 	}
 	return c
+}
+
+func scopesInWords() map[string]string {
+	return map[string]string{
+		string(domain.ScopeCheck):  "Ask whether data may be processed.",
+		string(domain.ScopeRecord): "Record and withdraw consents for people.",
+		string(domain.ScopeRead):   "Read the consents of people.",
+		string(domain.ScopeEvents): "Read the consent events of people.",
+	}
 }
 
 // operation describes a route from its entry in the table; huma adds the handler's types.
@@ -55,6 +70,10 @@ func operation(r *route) *huma.Operation {
 	}
 	if r.who.account() {
 		op.Security = []map[string][]string{{"bearer": {}}}
+	}
+	if r.scope != "" {
+		op.Description = strings.TrimSuffix(op.Description, ".") + "; programs with the scope " + string(r.scope) + "."
+		op.Security = append(op.Security, map[string][]string{"program": {string(r.scope)}})
 	}
 
 	if r.raw != nil {
@@ -86,6 +105,9 @@ func operation(r *route) *huma.Operation {
 			},
 		}
 	}
+	if r.form {
+		describeToken(op)
+	}
 	return op
 }
 
@@ -101,7 +123,7 @@ func tag(path string) string {
 func refusals(r *route) []domain.Code {
 	codes := append([]domain.Code{codeMalformed, codeInternal}, r.codes...)
 
-	if r.who == scraper || (r.who.account() && r.who != self) {
+	if r.who == scraper || r.who.account() {
 		codes = append(codes, domain.CodeForbidden)
 	}
 	if r.who.account() {
@@ -119,8 +141,11 @@ func refusals(r *route) []domain.Code {
 		codes = append(codes, codeAnotherLog, domain.CodeUnavailable, domain.CodeTimeout, domain.CodeNewerLog,
 			domain.CodeLogDamaged)
 	}
-	if strings.HasPrefix(r.path, apiBase+"/") {
+	if strings.HasPrefix(r.path, apiBase+"/") && !r.form {
 		codes = append(codes, codeUnknownParameter)
+	}
+	if r.scope != "" {
+		codes = append(codes, domain.CodeInsufficientScope)
 	}
 
 	if r.waits != "" {

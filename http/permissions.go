@@ -2,6 +2,7 @@ package http
 
 import (
 	"context"
+	"maps"
 
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
@@ -39,16 +40,19 @@ const (
 	everything              // all municipalities
 )
 
-// party is a role; SALGA's admins are a party of their own.
+// party is a role; SALGA's admins are a party of their own, and so are programs.
 type party string
 
 const (
 	anonymous     party = "anonymous"
 	platformAdmin party = "platform admin"
+	program       party = "program"
 )
 
 func partyOf(call commands.Call) party {
 	switch {
+	case call.IsProgram():
+		return program
 	case call.User.IsZero():
 		return anonymous
 	case call.IsPlatformAdmin():
@@ -62,6 +66,9 @@ func partyOf(call commands.Call) party {
 // that is not listed reaches nothing. The guard asks it at every request,
 // docs/permissions.md is made from it, and a test calls every route as every party: for
 // their own data, their municipality's, another's and SALGA's.
+//
+// What a program reaches depends on its scopes, so the line of a route names the scope:
+// see reached. Besides these routes, a program reaches what is open to everybody.
 func permissions() map[who]map[party]reach {
 	const (
 		citizen, worker, manager = party(domain.Citizen), party(domain.FieldWorker), party(domain.Manager)
@@ -69,14 +76,17 @@ func permissions() map[who]map[party]reach {
 	)
 	open := map[party]reach{
 		anonymous: everything, citizen: everything, worker: everything, manager: everything, admin: everything,
-		liaison: everything, platformAdmin: everything,
+		liaison: everything, platformAdmin: everything, program: everything,
 	}
 
 	return map[who]map[party]reach{
 		everyone: open,
 		scraper:  open, // from the addresses in METRICS_FROM
-		holder:   open, // for the session of that token
-		self:     {citizen: own, worker: own, manager: own, admin: own, liaison: own, platformAdmin: own},
+		holder: { // for the session of that token, which no program has
+			anonymous: everything, citizen: everything, worker: everything, manager: everything, admin: everything,
+			liaison: everything, platformAdmin: everything,
+		},
+		self: {citizen: own, worker: own, manager: own, admin: own, liaison: own, platformAdmin: own},
 		selfOrStaff: {
 			citizen: own, worker: ownTenant, manager: ownTenant, admin: ownTenant, liaison: own,
 			platformAdmin: ownTenant,
@@ -97,6 +107,16 @@ func permissions() map[who]map[party]reach {
 
 // reach returns how far a party gets.
 func (w who) reach(p party) reach { return permissions()[w][p] }
+
+// reached returns how far each party gets with a route: a program that has the route's
+// scope gets as far as staff do.
+func (r *route) reached() map[party]reach {
+	reached := maps.Clone(permissions()[r.who])
+	if r.scope != "" {
+		reached[program] = ownTenant
+	}
+	return reached
+}
 
 func (w who) known() bool {
 	_, known := permissions()[w]

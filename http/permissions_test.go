@@ -52,7 +52,7 @@ type cell struct {
 // thing is what a request may name: a person, and what belongs to them.
 type thing struct {
 	user, email, consent, tenant, code, purpose string
-	request, hold, certificate                  string
+	request, hold, certificate, account         string
 	resident                                    string // without an account
 }
 
@@ -63,7 +63,7 @@ func targets() []string { return []string{"own", "same tenant", "other tenant", 
 func absent() thing {
 	return thing{
 		uuid.NewString(), "nobody@example.org", uuid.NewString(), uuid.NewString(), "NONE1", "no_such_purpose",
-		uuid.NewString(), uuid.NewString(), uuid.NewString(), uuid.NewString(),
+		uuid.NewString(), uuid.NewString(), uuid.NewString(), uuid.NewString(), uuid.NewString(),
 	}
 }
 
@@ -89,6 +89,9 @@ func (c cell) request(about thing) (path, body string, names bool) {
 		}
 	case "record_consent", "check_consents":
 		body = strings.Replace(body, "sms_alert", "newsletter", 1)
+		if c.party == "program" {
+			body = strings.Replace(body, "{", `{"channel":"counter",`, 1)
+		}
 	case "get_municipality":
 		return "/api/v1/municipalities/" + about.code, body, true
 	case "recover_totp":
@@ -123,10 +126,13 @@ func (c cell) request(about thing) (path, body string, names bool) {
 	case "set_up_totp":
 		body = fmt.Sprintf(`{"current_password":%q}`, password)
 	case "confirm_totp":
+		if c.party == "program" {
+			break
+		}
 		body = fmt.Sprintf(`{"totp":%q}`, c.w.codeOf(c.caller.begin(), 0))
 	case "remove_totp":
 		// An anonymous caller has no session in which to set up a second factor.
-		if c.party == "anonymous" {
+		if c.party == "anonymous" || c.party == "program" {
 			break
 		}
 		body = fmt.Sprintf(`{"current_password":%q,"totp":%q}`, password, c.w.codeOf(c.w.secure(c.caller), 1))
@@ -137,6 +143,10 @@ func (c cell) request(about thing) (path, body string, names bool) {
 		body = fmt.Sprintf(`{"name":"Municipality %s","code":%q,"province":"Gauteng"}`, code, code)
 	case "define_purpose":
 		body = strings.Replace(body, "event_news", purposeCode(), 1)
+	case "create_service_account":
+		body = strings.Replace(body, "SMS alerts", "Program "+uuid.NewString(), 1)
+	case "token":
+		body = c.caller.form
 	}
 	return path, body, false
 }
@@ -148,6 +158,7 @@ func (c cell) aboutInPath(path string, about thing) (string, bool) {
 		"users": about.user, "subjects": about.user, "residents": about.resident,
 		"municipalities": about.tenant, "consents": about.consent,
 		"requests": about.request, "holds": about.hold, "certificates": about.certificate,
+		"service-accounts": about.account,
 	}
 
 	before, after, named := strings.Cut(c.Path, "/{id}")
@@ -257,7 +268,7 @@ func TestEveryCellOfThePermissionsIsTrue(t *testing.T) {
 		}
 	}
 
-	if want := len(apphttp.Lines()) * 7 * len(targets()); called != want {
+	if want := len(apphttp.Lines()) * 8 * len(targets()); called != want {
 		t.Errorf("%d cells were called, want %d", called, want)
 	}
 	if failed := w.log.failures(); failed != "" {
@@ -275,9 +286,16 @@ func (c cell) call(t *testing.T, w *world, doc spec) {
 		if c.party != "anonymous" {
 			headers = append(headers, "Authorization", "Bearer "+c.caller.access)
 		}
+		if c.Form { // its clients prove themselves in the body
+			headers = []string{"Content-Type", formType}
+		}
 		return w.send(c.Method, path, body, append(headers, "Min-Event-Position", w.head())...)
 	}
 
+	if c.party == "program" && c.Reaches["anonymous"] != "nothing" && c.Reaches[c.party] == "nothing" {
+		send(path, body).wantProblem(401, domain.CodeInvalidToken) // it has no refresh token
+		return
+	}
 	if c.Reaches[c.party] == "nothing" {
 		want, code := 403, domain.CodeForbidden
 		if c.party == "anonymous" {
@@ -355,10 +373,13 @@ type cast struct {
 	things map[string]thing
 	// certificate is that of an erased person.
 	certificate string
+	// form is what a program proves itself by.
+	form string
 }
 
 func newCast(w *world) *cast {
 	k := &cast{w: w, callers: map[string]*person{}, things: map[string]thing{}}
+	k.form = k.program("CPT").form
 	gone := k.person("CPT", domain.Citizen)
 	k.certificate = gone.erase().text("certificate_id")
 	return k
@@ -386,8 +407,13 @@ func (k *cast) play(c *cell, anew bool) {
 
 	// A thing that is kept may be asked for by any route.
 	named := func(kind string) bool { return !anew || strings.Contains(c.Path, "/"+kind+"/{") }
-	c.caller = once(k.callers, c.party, anew, func() *person { return k.person(home, roleOf(c.party)) })
-	if c.target == "own" {
+	c.caller = once(k.callers, c.party, anew, func() *person {
+		if c.party == "program" {
+			return k.program(home)
+		}
+		return k.person(home, roleOf(c.party))
+	})
+	if c.target == "own" && c.party != "program" { // nothing is a program's own
 		c.about = once(k.things, c.caller.id, anew, func() thing { return k.thing(home, c.caller, named) })
 		return
 	}
@@ -430,7 +456,26 @@ func (k *cast) person(code string, role domain.Role) *person {
 	k.w.t.Helper()
 	email := fresh()
 	id := k.account(code, role, email)
-	return k.w.signIn(email, code, id.String(), k.tenant(code).String())
+	p := k.w.signIn(email, code, id.String(), k.tenant(code).String())
+	p.form = k.form
+	return p
+}
+
+// program makes a service account with every scope. Its token is told as a person's is,
+// so that it is tried wherever a person's would be; the e-mail address is somebody else's.
+func (k *cast) program(code string) *person {
+	k.w.t.Helper()
+	a, err := k.w.handler.CreateServiceAccount(k.w.t.Context(), commands.System(k.tenant(code)),
+		domain.CreateServiceAccount{Name: "Program " + uuid.NewString(), Scopes: domain.Scopes()})
+	must(k.w.t, err)
+
+	email := fresh()
+	k.account(code, domain.Citizen, email)
+	c := &client{w: k.w, id: a.Value.Account.ID.String(), secret: a.Value.Secret}
+	token := c.fetch().want(200).text("access_token")
+	return &person{
+		w: k.w, id: c.id, email: email, tenant: k.tenant(code).String(), access: token, rotating: token, form: c.grant().Encode(),
+	}
 }
 
 // account makes an account.
@@ -485,6 +530,12 @@ func (k *cast) thing(code string, p *person, named func(kind string) bool) thing
 		})
 		must(k.w.t, err)
 		about.hold = hold.Value.ID.String()
+	}
+	if named("service-accounts") {
+		account, err := k.w.handler.CreateServiceAccount(k.w.t.Context(), commands.System(tenant),
+			domain.CreateServiceAccount{Name: "Program " + uuid.NewString(), Scopes: domain.Scopes()})
+		must(k.w.t, err)
+		about.account = account.Value.Account.ID.String()
 	}
 	if named("residents") {
 		about.resident = k.resident(code, p)

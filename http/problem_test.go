@@ -181,6 +181,8 @@ func TestTheDatabaseIsAway(t *testing.T) {
 			p.send(l.Method, path, body).want(200)
 		case "get_municipality":
 			// The fake queries answer before they fail.
+		case "token":
+			(&client{w: w, id: p.id, secret: "x"}).fetch().wantProblem(503, domain.CodeUnavailable)
 		case "refresh", "logout":
 			w.send(l.Method, path, fmt.Sprintf(`{"refresh_token":%q}`, p.rotating)).
 				wantProblem(503, domain.CodeUnavailable)

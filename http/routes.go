@@ -20,6 +20,9 @@ type route struct {
 
 	// who may use the route, see permissions.
 	who who
+	// scope is what a program needs to use it; empty: no program may, unless everybody
+	// may.
+	scope domain.Scope
 	// rate is how often it may be used.
 	rate rate
 	// waits names what a query reads: a projection, or logItself. The answer waits until
@@ -38,6 +41,10 @@ type route struct {
 	serve serve
 	raw   func(*server) http.Handler
 
+	// form routes take a form instead of JSON, change nothing, and refuse in the form of
+	// RFC 6749.
+	form bool
+
 	// summary is for the document, which leaves hidden routes out.
 	summary string
 	hidden  bool
@@ -52,7 +59,7 @@ type route struct {
 	// media is the type of an answer that is never JSON.
 	media string
 
-	// reaches is what permissions says of who, looked up once.
+	// reaches is what reached returns, looked up once.
 	reaches map[party]reach
 }
 
@@ -138,6 +145,12 @@ func routes() []route {
 			who: holder, rate: publicRate, status: 204,
 			serve: on((*server).logout), summary: "End the session that a refresh token belongs to",
 			codes: []domain.Code{domain.CodeInvalidToken},
+		},
+		{
+			id: "token", method: "POST", path: api + "/auth/token",
+			who: everyone, rate: publicRate, form: true,
+			raw: (*server).token, summary: "Get an access token for a program (RFC 6749 §4.4)",
+			codes: []domain.Code{codeTooLarge},
 		},
 
 		{
@@ -413,7 +426,7 @@ func routes() []route {
 
 		{
 			id: "record_consent", method: "POST", path: api + "/consents",
-			who: selfOrStaff, rate: accountRate, status: 201,
+			who: selfOrStaff, scope: domain.ScopeRecord, rate: accountRate, status: 201,
 			serve:   on((*server).recordConsent),
 			summary: "Record a grant or a refusal; staff may record one for another person",
 			codes: []domain.Code{
@@ -425,13 +438,13 @@ func routes() []route {
 		},
 		{
 			id: "list_consents", method: "GET", path: api + "/consents",
-			who: selfOrStaff, rate: accountRate, waits: "consents",
+			who: selfOrStaff, scope: domain.ScopeRead, rate: accountRate, waits: "consents",
 			serve: on((*server).consents), summary: "Consents, including withdrawn ones, newest first",
 			codes: []domain.Code{domain.CodeForbidden, domain.CodeInvalid},
 		},
 		{
 			id: "check_consent", method: "GET", path: api + "/consents/check",
-			who: selfOrStaff, rate: accountRate, waits: logItself,
+			who: selfOrStaff, scope: domain.ScopeCheck, rate: accountRate, waits: logItself,
 			serve:    on((*server).checkConsent),
 			summary:  "May personal data be processed for this purpose at an instant, as known at an instant?",
 			codes:    []domain.Code{domain.CodeForbidden, domain.CodeUnknownPurpose, domain.CodeInvalid},
@@ -439,7 +452,7 @@ func routes() []route {
 		},
 		{
 			id: "check_consents", method: "POST", path: api + "/consents/check",
-			who: staff, rate: accountRate, waits: logItself, query: true,
+			who: staff, scope: domain.ScopeCheck, rate: accountRate, waits: logItself, query: true,
 			serve:    on((*server).checkConsents),
 			summary:  "The same question about up to 1000 people, answered from one moment; it changes nothing",
 			codes:    []domain.Code{domain.CodeUnknownPurpose, domain.CodeInvalid},
@@ -447,13 +460,13 @@ func routes() []route {
 		},
 		{
 			id: "get_consent", method: "GET", path: api + "/consents/{id}",
-			who: selfOrStaff, rate: accountRate, waits: "consents",
+			who: selfOrStaff, scope: domain.ScopeRead, rate: accountRate, waits: "consents",
 			serve: on((*server).consent), summary: "One consent",
 			codes: []domain.Code{domain.CodeNotFound},
 		},
 		{
 			id: "withdraw_consent", method: "POST", path: api + "/consents/{id}/withdraw",
-			who: selfOrStaff, rate: accountRate,
+			who: selfOrStaff, scope: domain.ScopeRecord, rate: accountRate,
 			serve:   on((*server).withdrawConsent),
 			summary: "Withdraw a consent; doing so again changes nothing, unless given_at is earlier",
 			codes: []domain.Code{
@@ -473,6 +486,49 @@ func routes() []route {
 			},
 		},
 
+		{
+			id: "create_service_account", method: "POST", path: api + "/service-accounts",
+			who: admins, rate: accountRate, status: 201,
+			serve:   on((*server).createServiceAccount),
+			summary: "Create what a program signs in with; its secret is shown once",
+			codes:   []domain.Code{domain.CodeNameTaken},
+		},
+		{
+			id: "list_service_accounts", method: "GET", path: api + "/service-accounts",
+			who: admins, rate: accountRate, waits: logItself,
+			serve: on((*server).serviceAccounts), summary: "Service accounts of your municipality, newest first",
+			codes: []domain.Code{domain.CodeInvalid},
+		},
+		{
+			id: "get_service_account", method: "GET", path: api + "/service-accounts/{id}",
+			who: admins, rate: accountRate, waits: logItself,
+			serve: on((*server).serviceAccount), summary: "One service account",
+			codes: []domain.Code{domain.CodeNotFound},
+		},
+		{
+			id: "rotate_secret", method: "POST", path: api + "/service-accounts/{id}/rotate",
+			who: admins, rate: accountRate,
+			serve:   on((*server).rotateSecret),
+			summary: "Make another secret, shown once; the former one stays good for a while",
+			codes: []domain.Code{
+				domain.CodeNotFound, domain.CodeServiceAccountRevoked, domain.CodeTooManySecrets,
+			},
+		},
+		{
+			id: "revoke_service_account", method: "POST", path: api + "/service-accounts/{id}/revoke",
+			who: admins, rate: accountRate,
+			serve:   on((*server).revokeServiceAccount),
+			summary: "End a service account, its secrets and its tokens; doing so again changes nothing",
+			codes:   []domain.Code{domain.CodeNotFound},
+		},
+
+		{
+			id: "list_programs", method: "GET", path: api + "/data-rights/programs",
+			who: self, rate: accountRate, waits: logItself,
+			serve:   on((*server).programs),
+			summary: "The programs of your municipality that may ask about you, and what each may do",
+			codes:   []domain.Code{domain.CodeInvalid},
+		},
 		{
 			id: "my_data", method: "GET", path: api + "/data-rights/my-data",
 			who: self, rate: exportRate, waits: logItself,
@@ -577,7 +633,7 @@ func routes() []route {
 
 		{
 			id: "subject_history", method: "GET", path: api + "/compliance/subjects/{id}/history",
-			who: overseers, rate: accountRate, waits: logItself,
+			who: overseers, scope: domain.ScopeEvents, rate: accountRate, waits: logItself,
 			serve: on((*server).history), summary: "Every consent event of one person, oldest first, in full",
 			codes: []domain.Code{domain.CodeNotFound},
 		},
@@ -634,9 +690,11 @@ func (r *route) validate() error {
 		return fmt.Errorf("%s: it is not said how often it may be used", r.id)
 	case r.rate == accountRate && !r.who.account():
 		return errors.New(r.id + ": a limit by account needs an account")
+	case r.scope != "" && !r.who.account():
+		return errors.New(r.id + ": a scope is for a route that needs an account")
 	case r.waits != "" && r.command():
 		return errors.New(r.id + ": a command waits for nothing")
-	case r.waits == "" && !r.command() && r.readsLog():
+	case r.waits == "" && !r.command() && !r.form && r.readsLog():
 		return errors.New(r.id + ": a query must name the projection or the log that it reads")
 	case (r.serve == nil) == (r.raw == nil):
 		return errors.New(r.id + ": needs exactly one handler")
@@ -648,4 +706,4 @@ func (r *route) validate() error {
 func (r *route) readsLog() bool { return r.rate != unlimited && r.rate != assetRate }
 
 // command reports whether the route changes something.
-func (r *route) command() bool { return r.method != http.MethodGet && !r.query }
+func (r *route) command() bool { return r.method != http.MethodGet && !r.query && !r.form }

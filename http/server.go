@@ -188,7 +188,7 @@ func (s *server) mount() error {
 		if s.routes[r.id] != nil {
 			return fmt.Errorf("two routes with the id %s", r.id)
 		}
-		r.reaches = permissions()[r.who]
+		r.reaches = r.reached()
 		s.routes[r.id] = r
 	}
 

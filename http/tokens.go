@@ -2,6 +2,8 @@ package http
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -24,18 +26,26 @@ type Tokens struct {
 const (
 	accessToken  = "access"
 	refreshToken = "refresh"
+	// programToken is an access token of a program. It is a kind of its own, so that none
+	// is ever taken for a person's.
+	programToken = "program"
 )
+
+// programTokenLasts is how long a program's token lives.
+const programTokenLasts = 15 * time.Minute
 
 const (
 	minSecret = 32      // bytes: the length of HS256's output (RFC 7518 §3.2)
 	maxToken  = 4 << 10 // bytes: several times the length of ours
 )
 
-// claims are those of both kinds of token. A refresh token has no role; its id is the
-// secret that continues the session.
+// claims are those of all kinds of token. A refresh token has no role; its id is the
+// secret that continues the session. A program's token has a scope (RFC 8693 §4.2), and
+// the id of the client secret as its session.
 type claims struct {
 	Tenant  string      `json:"tenant_id"`
 	Role    domain.Role `json:"role,omitempty"`
+	Scope   string      `json:"scope,omitempty"`
 	Session string      `json:"sid"`
 	Type    string      `json:"type"`
 	jwt.RegisteredClaims
@@ -44,10 +54,19 @@ type claims struct {
 // bearer is the content of a valid token. The role in a token is for clients: permissions
 // depend on the current role.
 type bearer struct {
+	kind    string
 	tenant  domain.TenantID
-	user    domain.UserID
+	user    domain.UserID // a program's: its service account
 	session uuid.UUID
 	id      uuid.UUID
+	scopes  []domain.Scope
+}
+
+// program returns what a program's token says.
+func (b bearer) program() commands.ProgramSession {
+	return commands.ProgramSession{
+		Tenant: b.tenant, Account: domain.ServiceAccountID(b.user), Secret: b.session, Scopes: b.scopes,
+	}
 }
 
 func (t Tokens) validate() error {
@@ -90,8 +109,28 @@ func (t Tokens) sign(kind string, o commands.Session, id uuid.UUID, issued, expi
 	return jwt.NewWithClaims(jwt.SigningMethodHS256, c).SignedString(t.Secret)
 }
 
-// verify reads a token of one kind. Every fault is answered alike, with invalid_token.
-func (t Tokens) verify(kind, text string) (bearer, error) {
+// issueProgram makes the token of a program.
+func (t Tokens) issueProgram(p commands.ProgramSession) (string, error) {
+	now := t.Now()
+	c := claims{
+		Tenant: p.Tenant.String(), Scope: scopeText(p.Scopes), Session: p.Secret.String(), Type: programToken,
+		RegisteredClaims: jwt.RegisteredClaims{
+			Subject: p.Account.String(), ID: uuid.NewString(), Issuer: t.Issuer,
+			Audience: jwt.ClaimStrings{t.Audience},
+			IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(programTokenLasts)),
+		},
+	}
+	return jwt.NewWithClaims(jwt.SigningMethodHS256, c).SignedString(t.Secret)
+}
+
+// scopeText writes scopes as RFC 6749 §3.3 does.
+func scopeText(scopes []domain.Scope) string {
+	return strings.Join(each(scopes, func(s domain.Scope) string { return string(s) }), " ")
+}
+
+// verify reads a token of one of some kinds. Every fault is answered alike, with
+// invalid_token.
+func (t Tokens) verify(text string, kinds ...string) (bearer, error) {
 	if len(text) > maxToken {
 		return bearer{}, invalidToken(errors.New("longer than any token we issue"))
 	}
@@ -109,7 +148,7 @@ func (t Tokens) verify(kind, text string) (bearer, error) {
 	if err != nil {
 		return bearer{}, invalidToken(err)
 	}
-	if c.Type != kind || c.IssuedAt == nil {
+	if !slices.Contains(kinds, c.Type) || c.IssuedAt == nil {
 		return bearer{}, invalidToken(errors.New("wrong type, or no iat"))
 	}
 
@@ -122,9 +161,14 @@ func (t Tokens) verify(kind, text string) (bearer, error) {
 		ids[i] = id
 	}
 
-	return bearer{
-		tenant: domain.TenantID{UUID: ids[0]}, user: domain.UserID{UUID: ids[1]}, session: ids[2], id: ids[3],
-	}, nil
+	b := bearer{
+		kind: c.Type, tenant: domain.TenantID{UUID: ids[0]}, user: domain.UserID{UUID: ids[1]}, session: ids[2],
+		id: ids[3],
+	}
+	for name := range strings.FieldsSeq(c.Scope) {
+		b.scopes = append(b.scopes, domain.Scope(name))
+	}
+	return b, nil
 }
 
 func invalidToken(cause error) *domain.Error {

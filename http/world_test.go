@@ -151,6 +151,8 @@ type person struct {
 	id, tenant       string
 	email            string
 	access, rotating string
+	// form is a request of some program for a token.
+	form string
 }
 
 // citizen registers somebody in KZN225 over HTTP and signs them in.

@@ -66,6 +66,7 @@ func newAPI(o *opened, log *slog.Logger) (http.Handler, error) {
 			Export:          apphttp.Limit{Count: c.Limits.Export, Per: time.Hour},
 			Erasure:         apphttp.Limit{Count: c.Limits.Erasure, Per: 24 * time.Hour},
 			Account:         apphttp.Limit{Count: c.Limits.Account, Per: time.Minute},
+			Service:         apphttp.Limit{Count: c.Limits.Service, Per: time.Minute},
 			SignedInAddress: apphttp.Limit{Count: c.Limits.SignedInAddress, Per: time.Minute},
 			Address:         apphttp.Limit{Count: c.Limits.Address, Per: time.Minute},
 			Assets:          apphttp.Limit{Count: c.Limits.Assets, Per: time.Minute},

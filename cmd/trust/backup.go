@@ -123,7 +123,7 @@ func (c countLines) Write(text []byte) (int, error) {
 func counts(of ...manifest) string {
 	text := ""
 	for _, m := range of {
-		for _, what := range []string{"events", "keys", "credentials", "claims", "erasures"} {
+		for _, what := range []string{"events", "keys", "credentials", "claims", "erasures", "client_secrets"} {
 			if n, held := m.Rows[what]; held {
 				text += fmt.Sprintf(", %d %s", n, what)
 			}

@@ -21,6 +21,7 @@ type journey struct {
 	nobody *api.Client
 	nomsa  *api.Client // the citizen, once she has signed in
 	office *api.Client // an officer of her municipality, once there is one
+	admin  *api.Client // its admin, then
 
 	account *api.UserBody    // hers, in Cape Town
 	consent *api.ConsentBody // hers to alerts by SMS
@@ -37,7 +38,8 @@ func TestTheClientWalksTheTourOfTheReadme(t *testing.T) {
 	j := &journey{t: t, site: s, email: "nomsa@example.org", nobody: api.New("http://" + s.addr)}
 	for _, chapter := range []func(){
 		j.anybodyLooks, j.sheRegisters, j.sheAgrees, j.sheTakesItBack, j.aFormFromThreeDaysAgo,
-		j.theSameAddressElsewhere, j.anOfficerFindsHer, j.anOfficerAnswersForHer, j.sheGoes,
+		j.theSameAddressElsewhere, j.anOfficerFindsHer, j.anOfficerAnswersForHer, j.aProgramAsks,
+		j.sheGoes,
 	} {
 		chapter()
 	}
@@ -287,8 +289,8 @@ func (j *journey) anOfficerAnswersForHer() {
 func (j *journey) sheGoes() {
 	mine, err := j.nomsa.MyData(j.t.Context(), nil)
 	j.ok(err)
-	if d := mine.Body; d.Profile.Email != j.email || len(d.Consents) != 3 || len(d.Reads) != 6 ||
-		len(d.Recipients) != 1 {
+	if d := mine.Body; d.Profile.Email == nil || *d.Profile.Email != j.email || len(d.Consents) != 3 || len(d.Reads) != 7 ||
+		len(d.Recipients) != 2 {
 		j.t.Errorf("her data: %+v", d)
 	}
 
@@ -323,13 +325,47 @@ func (j *journey) sheGoes() {
 	}
 }
 
+// aProgramAsks lets a program of her municipality ask about her, until it is revoked; she
+// sees its name.
+func (j *journey) aProgramAsks() {
+	made, err := j.admin.CreateServiceAccount(j.t.Context(), api.CreateServiceAccountBody{
+		Name: "SMS alerts", Scopes: []string{"consents:check"},
+	}, nil)
+	j.ok(err)
+	token, err := j.nobody.FetchToken(j.t.Context(), made.Body.ClientID, *made.Body.ClientSecret)
+	j.ok(err)
+
+	program := j.nobody.As(token.AccessToken)
+	ask := &api.CheckConsentParams{Purpose: "sms_alert", SubjectID: &j.account.ID}
+	check, err := program.CheckConsent(j.t.Context(), ask)
+	j.ok(err)
+	if check.Body.Reason == "" || check.Body.Position < made.Position() {
+		j.t.Errorf("the program is told %+v", check.Body)
+	}
+	_, err = program.ListConsents(j.t.Context(), &api.ListConsentsParams{SubjectID: &j.account.ID})
+	j.refused(err, api.ProblemCodeInsufficientScope)
+
+	programs, err := j.nomsa.ListPrograms(j.t.Context(), nil)
+	j.ok(err)
+	if shown := programs.Body.Items; len(shown) != 1 || shown[0].Name != "SMS alerts" || shown[0].ID != made.Body.ID {
+		j.t.Errorf("she sees the programs %+v", shown)
+	}
+
+	_, err = j.admin.RevokeServiceAccount(j.t.Context(), made.Body.ID, nil)
+	j.ok(err)
+	_, err = program.CheckConsent(j.t.Context(), ask)
+	j.refused(err, api.ProblemCodeInvalidToken)
+	_, err = j.nobody.FetchToken(j.t.Context(), made.Body.ClientID, *made.Body.ClientSecret)
+	j.refused(err, "invalid_client")
+}
+
 // officer signs in as a manager of a municipality, whose account its first admin makes.
 func (j *journey) officer(municipality string) *api.Client {
 	j.t.Helper()
 	j.site.feed(journeyPassword+"\n", "admin", "create", "--municipality", municipality, "--email",
 		"admin@example.org").expect(j.t, exit.CodeDone, "made")
-	admin := j.signIn("admin@example.org", municipality)
-	made, err := admin.CreateUser(j.t.Context(), api.CreateUserBody{
+	j.admin = j.signIn("admin@example.org", municipality)
+	made, err := j.admin.CreateUser(j.t.Context(), api.CreateUserBody{
 		Email: "officer@example.org", Password: journeyPassword, FullName: "Sipho Zulu", Role: "manager",
 	}, nil)
 	j.ok(err)

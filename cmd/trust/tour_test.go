@@ -18,7 +18,7 @@ import (
 func TestEveryPageWorksAsWritten(t *testing.T) {
 	t.Parallel()
 	for page, least := range map[string]int{
-		"README.md": 5, "docs/officer.md": 9, "docs/developer.md": 6, "docs/backup.md": 3,
+		"README.md": 5, "docs/officer.md": 9, "docs/developer.md": 12, "docs/backup.md": 3,
 	} {
 		t.Run(page, func(t *testing.T) {
 			t.Parallel()

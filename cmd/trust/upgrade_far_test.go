@@ -14,6 +14,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -56,6 +57,7 @@ func TestFarASystemOf5b32fc4IsMigratedVerifiedFollowedAndServed(t *testing.T) {
 		u.searchesAndCounts,
 		u.followsWhatIsNew,
 		u.takesASecondFactor,
+		u.letsAProgramAsk,
 		u.countsOfficersOfBefore,
 		u.redeemsACode,
 		u.endsWithoutAnEvent,
@@ -506,6 +508,28 @@ func (u *upgrade) redeemsACode() {
 	if status != http.StatusUnauthorized || field(u.t, answer, "code") != "totp_required" {
 		u.t.Errorf("with the new password alone: %d %s", status, answer)
 	}
+}
+
+// letsAProgramAsk gives the old municipality a program, which asks about a person of
+// before.
+func (u *upgrade) letsAProgramAsk() {
+	u.t.Helper()
+	admin := &account{s: u.site, token: u.tokens["admin"]}
+	made := admin.call("POST", "service-accounts", `{"name":"SMS alerts","scopes":["consents:check"]}`)
+
+	form := url.Values{
+		"grant_type": {"client_credentials"}, "client_id": {field(u.t, made, "client_id")},
+		"client_secret": {field(u.t, made, "client_secret")},
+	}
+	response, err := http.PostForm("http://"+u.addr+"/api/v1/auth/token", form) //nolint:noctx // of a test
+	must(u.t, err)
+	defer func() { _ = response.Body.Close() }()
+	answer, err := io.ReadAll(response.Body)
+	must(u.t, err)
+
+	program := &account{s: u.site, token: field(u.t, answer, "access_token")}
+	person := field(u.t, (&account{s: u.site, token: u.tokens["nomsa"]}).call("GET", "users/me", ""), "id")
+	program.call("GET", "consents/check?purpose=platform_registration&subject_id="+person, "")
 }
 
 // isRebuilt rebuilds every read table. The old program has rebuilt one and kept its old

@@ -45,6 +45,7 @@ func Exercise(t *testing.T, open func(*testing.T) commands.Store) {
 		"credentials are set, kept and deleted":   keepCredentials,
 		"a code of a second factor is used once":  keepSecondFactors,
 		"a one-time code is spent once":           keepOneTimeCodes,
+		"client secrets are kept and forgotten":   keepClientSecrets,
 		"a session is rotated and ended":          keepSessions,
 		"a destroyed key erases":                  eraseByKey,
 		"a trail is not erased":                   keepTrails,
@@ -643,6 +644,36 @@ func keepOneTimeCodes(w *town) {
 		finds(text, gone, "", 0)
 		finds("b", gone, "", 0)
 	}
+}
+
+func keepClientSecrets(w *town) {
+	one, other := domain.ServiceAccountID{UUID: newID()}, domain.ServiceAccountID{UUID: newID()}
+	first, second := newID(), newID()
+	holds := func(account domain.ServiceAccountID, want ...domain.ClientDigest) {
+		w.t.Helper()
+		got, err := w.ClientSecrets(w.ctx(), account)
+		w.ok(err)
+		slices.SortFunc(got, func(a, b domain.ClientDigest) int { return int(a.Digest[0]) - int(b.Digest[0]) })
+		if !slices.Equal(got, want) {
+			w.t.Errorf("the secrets of %s are %v, want %v", account, got, want)
+		}
+	}
+	add := func(account domain.ServiceAccountID, secret uuid.UUID, digest byte) domain.SideWrite {
+		return domain.AddClientSecret{Account: account, Secret: secret, Digest: [32]byte{digest}}
+	}
+	kept := func(secret uuid.UUID, digest byte) domain.ClientDigest {
+		return domain.ClientDigest{Tenant: w.tenant, Secret: secret, Digest: [32]byte{digest}}
+	}
+
+	holds(one)
+	w.mustAppend(w.sides(add(one, first, 1)))
+	w.mustAppend(w.sides(add(other, newID(), 9)))
+	w.mustAppend(w.sides(add(one, second, 2)))
+	holds(one, kept(first, 1), kept(second, 2))
+
+	w.mustAppend(w.sides(domain.DropClientSecret{Account: other, Secret: second})) // not theirs
+	w.mustAppend(w.sides(domain.DropClientSecret{Account: one, Secret: first}))
+	holds(one, kept(second, 2))
 }
 
 func keepSessions(w *town) {

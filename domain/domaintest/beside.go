@@ -51,6 +51,11 @@ func beside(tenant domain.TenantID, side domain.SideWrite) (domain.Stream, domai
 	case domain.DestroySubjectKey:
 		return domain.UserOf(w.Subject), &domain.UserErased{}
 
+	case domain.AddClientSecret:
+		return domain.ServiceAccountOf(w.Account), &domain.ServiceAccountSecretRotated{SecretID: w.Secret}
+	case domain.DropClientSecret:
+		return domain.ServiceAccountOf(w.Account), &domain.ServiceAccountRevoked{}
+
 	case domain.StartSession:
 		return domain.SessionsOf(w.User), &domain.SessionStarted{SessionID: w.Session, ExpiresAt: w.ExpiresAt}
 	case domain.EndSession:

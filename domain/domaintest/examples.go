@@ -13,7 +13,7 @@ import (
 // below, whose values have a meaning, and Filled for every other type.
 func Examples() []domain.Event {
 	all := slices.Concat(municipalityExamples(), userExamples(), consentExamples(), purposeExamples(), rightsExamples(),
-		sessionExamples())
+		sessionExamples(), serviceAccountExamples())
 
 	given := map[string]bool{}
 	for _, e := range all {
@@ -46,6 +46,16 @@ func rightsExamples() []domain.Event {
 		},
 		&domain.HoldPlaced{HoldID: hold, Private: text("case 114/2026 in the High Court")},
 		&domain.HoldLifted{HoldID: hold, Private: text("case 114/2026 was settled")},
+	}
+}
+
+func serviceAccountExamples() []domain.Event {
+	return []domain.Event{
+		&domain.ServiceAccountCreated{
+			Name: "SMS alerts", Scopes: []domain.Scope{domain.ScopeCheck, domain.ScopeRead}, SecretID: ID(0xf, 1),
+		},
+		&domain.ServiceAccountSecretRotated{SecretID: ID(0xf, 2), FormerUntil: Clock("2026-03-07 08:10")},
+		&domain.ServiceAccountRevoked{},
 	}
 }
 

@@ -30,6 +30,20 @@ const (
 	AffectedBodyLanguageZu AffectedBodyLanguage = "zu"
 )
 
+// Defines values for AnnulConsentBodyEntry.
+const (
+	AnnulConsentBodyEntryDecision   AnnulConsentBodyEntry = "decision"
+	AnnulConsentBodyEntryWithdrawal AnnulConsentBodyEntry = "withdrawal"
+)
+
+// Defines values for AuditBodyActorKind.
+const (
+	AuditBodyActorKindAnonymous AuditBodyActorKind = "anonymous"
+	AuditBodyActorKindOperator  AuditBodyActorKind = "operator"
+	AuditBodyActorKindPerson    AuditBodyActorKind = "person"
+	AuditBodyActorKindProgram   AuditBodyActorKind = "program"
+)
+
 // Defines values for AuditBodyOperation.
 const (
 	AuditBodyOperationCREATE AuditBodyOperation = "CREATE"
@@ -57,6 +71,13 @@ const (
 	ChangeMeBodyPreferredLanguageAf ChangeMeBodyPreferredLanguage = "af"
 	ChangeMeBodyPreferredLanguageEn ChangeMeBodyPreferredLanguage = "en"
 	ChangeMeBodyPreferredLanguageZu ChangeMeBodyPreferredLanguage = "zu"
+)
+
+// Defines values for ChangeResidentBodyPreferredLanguage.
+const (
+	ChangeResidentBodyPreferredLanguageAf ChangeResidentBodyPreferredLanguage = "af"
+	ChangeResidentBodyPreferredLanguageEn ChangeResidentBodyPreferredLanguage = "en"
+	ChangeResidentBodyPreferredLanguageZu ChangeResidentBodyPreferredLanguage = "zu"
 )
 
 // Defines values for ChangeRoleBodyRole.
@@ -131,11 +152,54 @@ const (
 
 // Defines values for ConsentBodyStatus.
 const (
+	ConsentBodyStatusAnnulled  ConsentBodyStatus = "annulled"
 	ConsentBodyStatusExpired   ConsentBodyStatus = "expired"
 	ConsentBodyStatusGranted   ConsentBodyStatus = "granted"
 	ConsentBodyStatusLapsed    ConsentBodyStatus = "lapsed"
 	ConsentBodyStatusRefused   ConsentBodyStatus = "refused"
 	ConsentBodyStatusWithdrawn ConsentBodyStatus = "withdrawn"
+)
+
+// Defines values for ConsentStructLanguage.
+const (
+	ConsentStructLanguageAf ConsentStructLanguage = "af"
+	ConsentStructLanguageEn ConsentStructLanguage = "en"
+	ConsentStructLanguageZu ConsentStructLanguage = "zu"
+)
+
+// Defines values for ConsentSummaryBy.
+const (
+	ConsentSummaryByChannel       ConsentSummaryBy = "channel"
+	ConsentSummaryByLanguage      ConsentSummaryBy = "language"
+	ConsentSummaryByNoticeVersion ConsentSummaryBy = "notice_version"
+	ConsentSummaryByPurpose       ConsentSummaryBy = "purpose"
+	ConsentSummaryByStatus        ConsentSummaryBy = "status"
+)
+
+// Defines values for CountedBodyChannel.
+const (
+	CountedBodyChannelCounter  CountedBodyChannel = "counter"
+	CountedBodyChannelPaper    CountedBodyChannel = "paper"
+	CountedBodyChannelPhone    CountedBodyChannel = "phone"
+	CountedBodyChannelUssd     CountedBodyChannel = "ussd"
+	CountedBodyChannelWeb      CountedBodyChannel = "web"
+	CountedBodyChannelWhatsapp CountedBodyChannel = "whatsapp"
+)
+
+// Defines values for CountedBodyLanguage.
+const (
+	CountedBodyLanguageAf CountedBodyLanguage = "af"
+	CountedBodyLanguageEn CountedBodyLanguage = "en"
+	CountedBodyLanguageZu CountedBodyLanguage = "zu"
+)
+
+// Defines values for CountedBodyStatus.
+const (
+	CountedBodyStatusExpired   CountedBodyStatus = "expired"
+	CountedBodyStatusGranted   CountedBodyStatus = "granted"
+	CountedBodyStatusLapsed    CountedBodyStatus = "lapsed"
+	CountedBodyStatusRefused   CountedBodyStatus = "refused"
+	CountedBodyStatusWithdrawn CountedBodyStatus = "withdrawn"
 )
 
 // Defines values for CreateUserBodyPreferredLanguage.
@@ -169,6 +233,14 @@ const (
 	ErasureBodyCauseSelf    ErasureBodyCause = "self"
 )
 
+// Defines values for ExposureBodyActorKind.
+const (
+	ExposureBodyActorKindAnonymous ExposureBodyActorKind = "anonymous"
+	ExposureBodyActorKindOperator  ExposureBodyActorKind = "operator"
+	ExposureBodyActorKindPerson    ExposureBodyActorKind = "person"
+	ExposureBodyActorKindProgram   ExposureBodyActorKind = "program"
+)
+
 // Defines values for ExposureBodyMatched.
 const (
 	ExposureBodyMatchedFilter  ExposureBodyMatched = "filter"
@@ -176,14 +248,31 @@ const (
 	ExposureBodyMatchedSubject ExposureBodyMatched = "subject"
 )
 
+// Defines values for ExternalIDType.
+const (
+	ExternalIDTypeMeter            ExternalIDType = "meter"
+	ExternalIDTypeMunicipalAccount ExternalIDType = "municipal_account"
+	ExternalIDTypeOther            ExternalIDType = "other"
+)
+
 // Defines values for HealthStatus.
 const (
 	HealthStatusHealthy HealthStatus = "healthy"
 )
 
+// Defines values for HistoryBodyActorKind.
+const (
+	HistoryBodyActorKindAnonymous HistoryBodyActorKind = "anonymous"
+	HistoryBodyActorKindOperator  HistoryBodyActorKind = "operator"
+	HistoryBodyActorKindPerson    HistoryBodyActorKind = "person"
+	HistoryBodyActorKindProgram   HistoryBodyActorKind = "program"
+)
+
 // Defines values for HistoryBodyCause.
 const (
 	HistoryBodyCauseAccountClosed HistoryBodyCause = "account_closed"
+	HistoryBodyCauseMerged        HistoryBodyCause = "merged"
+	HistoryBodyCauseUnmerged      HistoryBodyCause = "unmerged"
 )
 
 // Defines values for HistoryBodyChannel.
@@ -194,6 +283,12 @@ const (
 	HistoryBodyChannelUssd     HistoryBodyChannel = "ussd"
 	HistoryBodyChannelWeb      HistoryBodyChannel = "web"
 	HistoryBodyChannelWhatsapp HistoryBodyChannel = "whatsapp"
+)
+
+// Defines values for HistoryBodyEntry.
+const (
+	HistoryBodyEntryDecision   HistoryBodyEntry = "decision"
+	HistoryBodyEntryWithdrawal HistoryBodyEntry = "withdrawal"
 )
 
 // Defines values for HistoryBodyGivenBy.
@@ -219,8 +314,17 @@ const (
 
 // Defines values for HistoryBodyRecordedBy.
 const (
-	HistoryBodyRecordedBySelf  HistoryBodyRecordedBy = "self"
-	HistoryBodyRecordedByStaff HistoryBodyRecordedBy = "staff"
+	HistoryBodyRecordedByProgram HistoryBodyRecordedBy = "program"
+	HistoryBodyRecordedBySelf    HistoryBodyRecordedBy = "self"
+	HistoryBodyRecordedByStaff   HistoryBodyRecordedBy = "staff"
+)
+
+// Defines values for IssuedSecretBodyScopes.
+const (
+	IssuedSecretBodyScopesConsentsCheck  IssuedSecretBodyScopes = "consents:check"
+	IssuedSecretBodyScopesConsentsRead   IssuedSecretBodyScopes = "consents:read"
+	IssuedSecretBodyScopesConsentsRecord IssuedSecretBodyScopes = "consents:record"
+	IssuedSecretBodyScopesEventsRead     IssuedSecretBodyScopes = "events:read"
 )
 
 // Defines values for LodgeRequestBodyKind.
@@ -229,6 +333,14 @@ const (
 	LodgeRequestBodyKindCorrection LodgeRequestBodyKind = "correction"
 	LodgeRequestBodyKindErasure    LodgeRequestBodyKind = "erasure"
 	LodgeRequestBodyKindObjection  LodgeRequestBodyKind = "objection"
+)
+
+// Defines values for LookBodyActorKind.
+const (
+	LookBodyActorKindAnonymous LookBodyActorKind = "anonymous"
+	LookBodyActorKindOperator  LookBodyActorKind = "operator"
+	LookBodyActorKindPerson    LookBodyActorKind = "person"
+	LookBodyActorKindProgram   LookBodyActorKind = "program"
 )
 
 // Defines values for LookBodyMatched.
@@ -248,32 +360,44 @@ const (
 // Defines values for ProblemCode.
 const (
 	ProblemCodeAccountInactive         ProblemCode = "account_inactive"
+	ProblemCodeAccountRestsOnConsent   ProblemCode = "account_rests_on_consent"
 	ProblemCodeAlreadyGranted          ProblemCode = "already_granted"
+	ProblemCodeAnnulled                ProblemCode = "annulled"
 	ProblemCodeAnotherLog              ProblemCode = "another_log"
 	ProblemCodeBusy                    ProblemCode = "busy"
 	ProblemCodeClockDiffers            ProblemCode = "clock_differs"
+	ProblemCodeCodeInvalid             ProblemCode = "code_invalid"
 	ProblemCodeCodeTaken               ProblemCode = "code_taken"
 	ProblemCodeCompetentPersonRequired ProblemCode = "competent_person_required"
 	ProblemCodeConsentRequired         ProblemCode = "consent_required"
 	ProblemCodeEmailTaken              ProblemCode = "email_taken"
 	ProblemCodeEvidenceRequired        ProblemCode = "evidence_required"
+	ProblemCodeExternalIDTaken         ProblemCode = "external_id_taken"
 	ProblemCodeForbidden               ProblemCode = "forbidden"
 	ProblemCodeGivenAtInFuture         ProblemCode = "given_at_in_future"
+	ProblemCodeHasAccount              ProblemCode = "has_account"
+	ProblemCodeHasMerged               ProblemCode = "has_merged"
 	ProblemCodeIdempotencyKeyReused    ProblemCode = "idempotency_key_reused"
 	ProblemCodeInForce                 ProblemCode = "in_force"
+	ProblemCodeInsufficientScope       ProblemCode = "insufficient_scope"
 	ProblemCodeInternal                ProblemCode = "internal"
 	ProblemCodeInvalidCredentials      ProblemCode = "invalid_credentials"
 	ProblemCodeInvalidToken            ProblemCode = "invalid_token"
 	ProblemCodeLastAdmin               ProblemCode = "last_admin"
 	ProblemCodeLogDamaged              ProblemCode = "log_damaged"
+	ProblemCodeMailNotSetUp            ProblemCode = "mail_not_set_up"
 	ProblemCodeMalformed               ProblemCode = "malformed"
 	ProblemCodeMethodNotAllowed        ProblemCode = "method_not_allowed"
 	ProblemCodeMunicipalityInactive    ProblemCode = "municipality_inactive"
 	ProblemCodeNameTaken               ProblemCode = "name_taken"
 	ProblemCodeNewerLog                ProblemCode = "newer_log"
+	ProblemCodeNoAccount               ProblemCode = "no_account"
+	ProblemCodeNoSignIn                ProblemCode = "no_sign_in"
 	ProblemCodeNotFound                ProblemCode = "not_found"
 	ProblemCodeNotGranted              ProblemCode = "not_granted"
+	ProblemCodeNotMerged               ProblemCode = "not_merged"
 	ProblemCodeNotSignedIn             ProblemCode = "not_signed_in"
+	ProblemCodeNotWithdrawn            ProblemCode = "not_withdrawn"
 	ProblemCodeNoticeChanged           ProblemCode = "notice_changed"
 	ProblemCodeOutcomeUnknown          ProblemCode = "outcome_unknown"
 	ProblemCodeOverloaded              ProblemCode = "overloaded"
@@ -283,16 +407,21 @@ const (
 	ProblemCodeRateLimited             ProblemCode = "rate_limited"
 	ProblemCodeReadModelBehind         ProblemCode = "read_model_behind"
 	ProblemCodeRequestClosed           ProblemCode = "request_closed"
+	ProblemCodeRequestsOpen            ProblemCode = "requests_open"
 	ProblemCodeRetentionHold           ProblemCode = "retention_hold"
 	ProblemCodeSecondPersonRequired    ProblemCode = "second_person_required"
+	ProblemCodeServiceAccountRevoked   ProblemCode = "service_account_revoked"
 	ProblemCodeSessionEnded            ProblemCode = "session_ended"
 	ProblemCodeStaffRecordKept         ProblemCode = "staff_record_kept"
 	ProblemCodeStale                   ProblemCode = "stale"
 	ProblemCodeSubjectErased           ProblemCode = "subject_erased"
+	ProblemCodeSubjectMerged           ProblemCode = "subject_merged"
 	ProblemCodeTenantMismatch          ProblemCode = "tenant_mismatch"
 	ProblemCodeTimeout                 ProblemCode = "timeout"
 	ProblemCodeTooLarge                ProblemCode = "too_large"
+	ProblemCodeTooManyDecisions        ProblemCode = "too_many_decisions"
 	ProblemCodeTooManyOpen             ProblemCode = "too_many_open"
+	ProblemCodeTooManySecrets          ProblemCode = "too_many_secrets"
 	ProblemCodeTotpAlreadySet          ProblemCode = "totp_already_set"
 	ProblemCodeTotpLocked              ProblemCode = "totp_locked"
 	ProblemCodeTotpRequired            ProblemCode = "totp_required"
@@ -305,6 +434,14 @@ const (
 	ProblemCodeUnsupportedMediaType    ProblemCode = "unsupported_media_type"
 	ProblemCodeValidationFailed        ProblemCode = "validation_failed"
 	ProblemCodeWordingMismatch         ProblemCode = "wording_mismatch"
+)
+
+// Defines values for ProgramBodyScopes.
+const (
+	ProgramBodyScopesConsentsCheck  ProgramBodyScopes = "consents:check"
+	ProgramBodyScopesConsentsRead   ProgramBodyScopes = "consents:read"
+	ProgramBodyScopesConsentsRecord ProgramBodyScopes = "consents:record"
+	ProgramBodyScopesEventsRead     ProgramBodyScopes = "events:read"
 )
 
 // Defines values for PurposeBodyBasis.
@@ -329,6 +466,14 @@ const (
 	ReadyWarningsRecordedInFuture ReadyWarnings = "recorded_in_future"
 )
 
+// Defines values for RecipientBodyActorKind.
+const (
+	RecipientBodyActorKindAnonymous RecipientBodyActorKind = "anonymous"
+	RecipientBodyActorKindOperator  RecipientBodyActorKind = "operator"
+	RecipientBodyActorKindPerson    RecipientBodyActorKind = "person"
+	RecipientBodyActorKindProgram   RecipientBodyActorKind = "program"
+)
+
 // Defines values for RecordConsentBodyChannel.
 const (
 	RecordConsentBodyChannelCounter  RecordConsentBodyChannel = "counter"
@@ -344,6 +489,13 @@ const (
 	RecordConsentBodyLanguageAf RecordConsentBodyLanguage = "af"
 	RecordConsentBodyLanguageEn RecordConsentBodyLanguage = "en"
 	RecordConsentBodyLanguageZu RecordConsentBodyLanguage = "zu"
+)
+
+// Defines values for RecordResidentBodyPreferredLanguage.
+const (
+	RecordResidentBodyPreferredLanguageAf RecordResidentBodyPreferredLanguage = "af"
+	RecordResidentBodyPreferredLanguageEn RecordResidentBodyPreferredLanguage = "en"
+	RecordResidentBodyPreferredLanguageZu RecordResidentBodyPreferredLanguage = "zu"
 )
 
 // Defines values for RefuseRequestBodyGround.
@@ -422,6 +574,14 @@ const (
 	RequestBodyStatusRefused   RequestBodyStatus = "refused"
 )
 
+// Defines values for ServiceAccountBodyScopes.
+const (
+	ServiceAccountBodyScopesConsentsCheck  ServiceAccountBodyScopes = "consents:check"
+	ServiceAccountBodyScopesConsentsRead   ServiceAccountBodyScopes = "consents:read"
+	ServiceAccountBodyScopesConsentsRecord ServiceAccountBodyScopes = "consents:record"
+	ServiceAccountBodyScopesEventsRead     ServiceAccountBodyScopes = "events:read"
+)
+
 // Defines values for TokensTokenType.
 const (
 	TokensTokenTypeBearer TokensTokenType = "bearer"
@@ -468,6 +628,7 @@ const (
 
 // Defines values for WithdrawnConsentBodyStatus.
 const (
+	WithdrawnConsentBodyStatusAnnulled  WithdrawnConsentBodyStatus = "annulled"
 	WithdrawnConsentBodyStatusExpired   WithdrawnConsentBodyStatus = "expired"
 	WithdrawnConsentBodyStatusGranted   WithdrawnConsentBodyStatus = "granted"
 	WithdrawnConsentBodyStatusLapsed    WithdrawnConsentBodyStatus = "lapsed"
@@ -483,11 +644,72 @@ const (
 	AuditLogParamsOperationUPDATE AuditLogParamsOperation = "UPDATE"
 )
 
+// Defines values for ExportConsentsParamsStatus.
+const (
+	ExportConsentsParamsStatusExpired   ExportConsentsParamsStatus = "expired"
+	ExportConsentsParamsStatusGranted   ExportConsentsParamsStatus = "granted"
+	ExportConsentsParamsStatusLapsed    ExportConsentsParamsStatus = "lapsed"
+	ExportConsentsParamsStatusRefused   ExportConsentsParamsStatus = "refused"
+	ExportConsentsParamsStatusWithdrawn ExportConsentsParamsStatus = "withdrawn"
+)
+
+// Defines values for ExportConsentsParamsChannel.
+const (
+	ExportConsentsParamsChannelCounter  ExportConsentsParamsChannel = "counter"
+	ExportConsentsParamsChannelPaper    ExportConsentsParamsChannel = "paper"
+	ExportConsentsParamsChannelPhone    ExportConsentsParamsChannel = "phone"
+	ExportConsentsParamsChannelUssd     ExportConsentsParamsChannel = "ussd"
+	ExportConsentsParamsChannelWeb      ExportConsentsParamsChannel = "web"
+	ExportConsentsParamsChannelWhatsapp ExportConsentsParamsChannel = "whatsapp"
+)
+
+// Defines values for ExportConsentsParamsLanguage.
+const (
+	ExportConsentsParamsLanguageAf ExportConsentsParamsLanguage = "af"
+	ExportConsentsParamsLanguageEn ExportConsentsParamsLanguage = "en"
+	ExportConsentsParamsLanguageZu ExportConsentsParamsLanguage = "zu"
+)
+
 // Defines values for ExportConsentsParamsFormat.
 const (
 	ExportConsentsParamsFormatCsv    ExportConsentsParamsFormat = "csv"
 	ExportConsentsParamsFormatJSON   ExportConsentsParamsFormat = "json"
 	ExportConsentsParamsFormatNdjson ExportConsentsParamsFormat = "ndjson"
+)
+
+// Defines values for CountConsentsParamsStatus.
+const (
+	CountConsentsParamsStatusExpired   CountConsentsParamsStatus = "expired"
+	CountConsentsParamsStatusGranted   CountConsentsParamsStatus = "granted"
+	CountConsentsParamsStatusLapsed    CountConsentsParamsStatus = "lapsed"
+	CountConsentsParamsStatusRefused   CountConsentsParamsStatus = "refused"
+	CountConsentsParamsStatusWithdrawn CountConsentsParamsStatus = "withdrawn"
+)
+
+// Defines values for CountConsentsParamsChannel.
+const (
+	CountConsentsParamsChannelCounter  CountConsentsParamsChannel = "counter"
+	CountConsentsParamsChannelPaper    CountConsentsParamsChannel = "paper"
+	CountConsentsParamsChannelPhone    CountConsentsParamsChannel = "phone"
+	CountConsentsParamsChannelUssd     CountConsentsParamsChannel = "ussd"
+	CountConsentsParamsChannelWeb      CountConsentsParamsChannel = "web"
+	CountConsentsParamsChannelWhatsapp CountConsentsParamsChannel = "whatsapp"
+)
+
+// Defines values for CountConsentsParamsLanguage.
+const (
+	CountConsentsParamsLanguageAf CountConsentsParamsLanguage = "af"
+	CountConsentsParamsLanguageEn CountConsentsParamsLanguage = "en"
+	CountConsentsParamsLanguageZu CountConsentsParamsLanguage = "zu"
+)
+
+// Defines values for CountConsentsParamsBy.
+const (
+	CountConsentsParamsByChannel       CountConsentsParamsBy = "channel"
+	CountConsentsParamsByLanguage      CountConsentsParamsBy = "language"
+	CountConsentsParamsByNoticeVersion CountConsentsParamsBy = "notice_version"
+	CountConsentsParamsByPurpose       CountConsentsParamsBy = "purpose"
+	CountConsentsParamsByStatus        CountConsentsParamsBy = "status"
 )
 
 // Defines values for MyDataPageParamsLang.
@@ -566,6 +788,12 @@ const (
 	ListUsersParamsIsActiveTrue  ListUsersParamsIsActive = "true"
 )
 
+// Defines values for ListUsersParamsHasAccount.
+const (
+	ListUsersParamsHasAccountFalse ListUsersParamsHasAccount = "false"
+	ListUsersParamsHasAccountTrue  ListUsersParamsHasAccount = "true"
+)
+
 // AffectedBody defines model for AffectedBody.
 type AffectedBody struct {
 	// Channel On which they answered.
@@ -598,8 +826,31 @@ type AffectedBodyChannel string
 // Examples: zu
 type AffectedBodyLanguage string
 
+// AnnulConsentBody defines model for AnnulConsentBody.
+type AnnulConsentBody struct {
+	// Entry Default: the decision. withdrawal: the one in withdrawn_at.
+	Entry *AnnulConsentBodyEntry `json:"entry,omitempty"`
+
+	// Evidence Needed if processing is allowed after this that is not allowed now.
+	Evidence *EvidenceBody `json:"evidence,omitempty"`
+
+	// Reason What the error was.
+	//
+	// Examples: recorded on the wrong person
+	Reason string `json:"reason"`
+}
+
+// AnnulConsentBodyEntry Default: the decision. withdrawal: the one in withdrawn_at.
+type AnnulConsentBodyEntry string
+
 // AuditBody defines model for AuditBody.
 type AuditBody struct {
+	// ActorKind What user_id is.
+	ActorKind AuditBodyActorKind `json:"actor_kind"`
+
+	// ActorName The name of a program; null for anybody else.
+	ActorName *string `json:"actor_name"`
+
 	// Changes By field.
 	//
 	// Examples: {"withdrawn":{"new":true,"old":false,"personal":"none"}}
@@ -636,14 +887,17 @@ type AuditBody struct {
 	// Examples: Mozilla/5.0
 	UserAgent *string `json:"user_agent"`
 
-	// UserID Who did it; null: an operator, or unknown.
+	// UserID Who did it: an account, or the service account of a program; null: an operator, or unknown.
 	UserID *uuid.UUID `json:"user_id"`
 
-	// UserRole Their role at that moment, or system or anonymous.
+	// UserRole Their role at that moment, or program, system or anonymous.
 	//
 	// Examples: citizen
 	UserRole string `json:"user_role"`
 }
+
+// AuditBodyActorKind What user_id is.
+type AuditBodyActorKind string
 
 // AuditBodyOperation Examples: UPDATE
 type AuditBodyOperation string
@@ -735,6 +989,25 @@ type ChangePasswordBody struct {
 	// NewPassword Examples: staple of another battery
 	NewPassword string `json:"new_password"`
 }
+
+// ChangeResidentBody defines model for ChangeResidentBody.
+type ChangeResidentBody struct {
+	AddExternalIds *[]ExternalID `json:"add_external_ids,omitempty"`
+
+	// Email null or empty removes it.
+	Email *string `json:"email,omitempty"`
+
+	// FullName Examples: Thandi Zulu
+	FullName *string `json:"full_name,omitempty"`
+
+	// Phone E.164 or South African national format; null or empty removes it.
+	Phone             *string                              `json:"phone,omitempty"`
+	PreferredLanguage *ChangeResidentBodyPreferredLanguage `json:"preferred_language,omitempty"`
+	RemoveExternalIds *[]ExternalID                        `json:"remove_external_ids,omitempty"`
+}
+
+// ChangeResidentBodyPreferredLanguage defines model for ChangeResidentBody.PreferredLanguage.
+type ChangeResidentBodyPreferredLanguage string
 
 // ChangeRoleBody defines model for ChangeRoleBody.
 type ChangeRoleBody struct {
@@ -830,6 +1103,17 @@ type Checks struct {
 	Position int64 `json:"position"`
 }
 
+// CodeBody defines model for CodeBody.
+type CodeBody struct {
+	// Code To be handed over or read out; shown only once and left out if the request is repeated.
+	//
+	// Examples: four groups of four letters and digits
+	Code *string `json:"code,omitempty"`
+
+	// ExpiresAt It must be redeemed before this.
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
 // CompetentPersonBody defines model for CompetentPersonBody.
 type CompetentPersonBody struct {
 	// Authority The document that gives them authority.
@@ -854,7 +1138,9 @@ type ConfirmTOTPBody struct {
 
 // ConsentBody defines model for ConsentBody.
 type ConsentBody struct {
-	Channel ConsentBodyChannel `json:"channel"`
+	// AnnulledAt Since when this entry is known to count for nothing; null: it counts.
+	AnnulledAt *time.Time         `json:"annulled_at"`
+	Channel    ConsentBodyChannel `json:"channel"`
 
 	// Consented false: a refusal.
 	//
@@ -865,6 +1151,9 @@ type ConsentBody struct {
 	//
 	// Examples: 2026-03-01T12:00:00.000000Z
 	ConsentedAt *time.Time `json:"consented_at"`
+
+	// CreatedBy The same as recorded_by.
+	CreatedBy *uuid.UUID `json:"created_by"`
 
 	// EvidenceSHA256 SHA-256 of the scanned form or other evidence; null: none.
 	EvidenceSHA256 *string `json:"evidence_sha256"`
@@ -887,6 +1176,9 @@ type ConsentBody struct {
 	// LapsesAt From this instant on it no longer holds, because a newer notice requires a new answer; null: none does.
 	LapsesAt *time.Time `json:"lapses_at"`
 
+	// MovedTo Its copy, if two records of one person were merged.
+	MovedTo *uuid.UUID `json:"moved_to"`
+
 	// NoticeVersion Examples: 1
 	NoticeVersion int64 `json:"notice_version"`
 
@@ -906,7 +1198,7 @@ type ConsentBody struct {
 	// RecordedAt When it was recorded.
 	RecordedAt time.Time `json:"recorded_at"`
 
-	// RecordedBy The account that recorded it; null: an operator.
+	// RecordedBy The account, or the service account of a program, that recorded it; null: an operator.
 	RecordedBy *uuid.UUID `json:"recorded_by"`
 
 	// SHA256 SHA-256 of the wording shown.
@@ -919,6 +1211,12 @@ type ConsentBody struct {
 	// Examples: granted
 	Status    ConsentBodyStatus `json:"status"`
 	SubjectID uuid.UUID         `json:"subject_id"`
+
+	// UpdatedAt When its newest event was recorded.
+	UpdatedAt time.Time `json:"updated_at"`
+
+	// UpdatedBy The account that recorded its newest event; null: an operator.
+	UpdatedBy *uuid.UUID `json:"updated_by"`
 
 	// ValidUntil From this instant on it no longer holds, as was agreed; null: no end was agreed.
 	ValidUntil *time.Time `json:"valid_until"`
@@ -941,6 +1239,87 @@ type ConsentBodyLanguage string
 //
 // Examples: granted
 type ConsentBodyStatus string
+
+// ConsentStruct defines model for ConsentStruct.
+type ConsentStruct struct {
+	// Consented Examples: true
+	Consented bool `json:"consented"`
+
+	// Language Examples: zu
+	Language ConsentStructLanguage `json:"language"`
+
+	// Purpose Examples: platform_registration
+	Purpose string `json:"purpose"`
+
+	// PurposeDescription The wording that was shown; must match the registry.
+	PurposeDescription *string `json:"purpose_description,omitempty"`
+}
+
+// ConsentStructLanguage Examples: zu
+type ConsentStructLanguage string
+
+// ConsentSummary defines model for ConsentSummary.
+type ConsentSummary struct {
+	// AsOf The state at this instant: as requested, otherwise the last at which anything changed; null: at the end of what was known.
+	AsOf *time.Time `json:"as_of"`
+
+	// By As requested.
+	By []ConsentSummaryBy `json:"by"`
+
+	// Count Of all items.
+	//
+	// Examples: 1204
+	Count int64 `json:"count"`
+
+	// Items One for each combination that occurs.
+	Items []CountedBody `json:"items"`
+
+	// Position As known at this position.
+	//
+	// Examples: 1050
+	Position int64 `json:"position"`
+}
+
+// ConsentSummaryBy defines model for ConsentSummary.By.
+type ConsentSummaryBy string
+
+// CountedBody defines model for CountedBody.
+type CountedBody struct {
+	Channel *CountedBodyChannel `json:"channel,omitempty"`
+
+	// Count Examples: 1204
+	Count         int64                `json:"count"`
+	Language      *CountedBodyLanguage `json:"language,omitempty"`
+	NoticeVersion *int64               `json:"notice_version,omitempty"`
+
+	// Purpose Examples: sms_alert
+	Purpose *string `json:"purpose,omitempty"`
+
+	// Status Examples: granted
+	Status *CountedBodyStatus `json:"status,omitempty"`
+}
+
+// CountedBodyChannel defines model for CountedBody.Channel.
+type CountedBodyChannel string
+
+// CountedBodyLanguage defines model for CountedBody.Language.
+type CountedBodyLanguage string
+
+// CountedBodyStatus Examples: granted
+type CountedBodyStatus string
+
+// CreateServiceAccountBody defines model for CreateServiceAccountBody.
+type CreateServiceAccountBody struct {
+	// Name Of the program, not of a person: residents see it. No two of a municipality that are not revoked share one.
+	//
+	// Examples: SMS alerts
+	Name string `json:"name"`
+
+	// Scopes What it may do: consents:check, consents:record, consents:read, events:read. They cannot be changed later.
+	//
+	// Examples: ["consents:check"]
+	Scopes []string `json:"scopes"`
+}
 
 // CreateUserBody defines model for CreateUserBody.
 type CreateUserBody struct {
@@ -1082,8 +1461,14 @@ type EvidenceBody struct {
 
 // ExposureBody defines model for ExposureBody.
 type ExposureBody struct {
-	// Actor The account that read; null: an operator.
+	// Actor The account, or the service account of a program, that read; null: an operator.
 	Actor *uuid.UUID `json:"actor"`
+
+	// ActorKind What the actor is.
+	ActorKind ExposureBodyActorKind `json:"actor_kind"`
+
+	// ActorName The name of a program; null for anybody else.
+	ActorName *string `json:"actor_name"`
 
 	// ActorRole The actor's role at that moment.
 	//
@@ -1125,10 +1510,27 @@ type ExposureBody struct {
 	Timestamp time.Time   `json:"timestamp"`
 }
 
+// ExposureBodyActorKind What the actor is.
+type ExposureBodyActorKind string
+
 // ExposureBodyMatched How this concerns subject_id: named alone, named among others, or possibly covered by the filter.
 //
 // Examples: subject
 type ExposureBodyMatched string
+
+// ExternalID defines model for ExternalID.
+type ExternalID struct {
+	// Type Examples: meter
+	Type ExternalIDType `json:"type"`
+
+	// Value Letter case, blanks and hyphens do not matter.
+	//
+	// Examples: 04123456789
+	Value string `json:"value"`
+}
+
+// ExternalIDType Examples: meter
+type ExternalIDType string
 
 // FieldError defines model for FieldError.
 type FieldError struct {
@@ -1170,20 +1572,32 @@ type HealthStatus string
 
 // HistoryBody defines model for HistoryBody.
 type HistoryBody struct {
-	// Actor The account that recorded it; null: an operator.
+	// Actor The account, or the service account of a program, that recorded it; null: an operator.
 	Actor *uuid.UUID `json:"actor"`
+
+	// ActorKind What the actor is.
+	ActorKind HistoryBodyActorKind `json:"actor_kind"`
+
+	// ActorName The name of a program; null for anybody else.
+	ActorName *string `json:"actor_name"`
 
 	// ActorRole The actor's role at that moment.
 	//
 	// Examples: field_worker
 	ActorRole string `json:"actor_role"`
 
+	// AnnulledAt Since when this event is known to count for nothing; null: it counts.
+	AnnulledAt *time.Time `json:"annulled_at"`
+
+	// Annuls The event that an annulment annuls; otherwise null.
+	Annuls *uuid.UUID `json:"annuls"`
+
 	// Basis The POPIA s11 ground.
 	//
 	// Examples: consent
 	Basis *string `json:"basis"`
 
-	// Cause For a withdrawal caused by closing the account; otherwise null.
+	// Cause account_closed: a withdrawal caused by closing the account; merged, unmerged: an annulment that moved the entry to another record of the same person; otherwise null.
 	Cause *HistoryBodyCause `json:"cause"`
 
 	// Channel Examples: paper
@@ -1192,7 +1606,10 @@ type HistoryBody struct {
 	// CompetentPerson Who decided for the subject (POPIA s35).
 	CompetentPerson *CompetentPersonBody `json:"competent_person"`
 	ConsentID       uuid.UUID            `json:"consent_id"`
-	EventID         uuid.UUID            `json:"event_id"`
+
+	// Entry What an annulment annuls; otherwise null.
+	Entry   *HistoryBodyEntry `json:"entry"`
+	EventID uuid.UUID         `json:"event_id"`
 
 	// EventType Examples: consent.granted.v1
 	EventType string `json:"event_type"`
@@ -1240,7 +1657,7 @@ type HistoryBody struct {
 	// Examples: Ukukuthumelela izaziso ze-SMS mayelana nokuphazamiseka kwamanzi nogesi.
 	PurposeDescription *string `json:"purpose_description"`
 
-	// Reason Reason of a withdrawal.
+	// Reason Reason of a withdrawal or an annulment.
 	Reason *string `json:"reason"`
 
 	// RecordedAt When it was recorded.
@@ -1258,11 +1675,17 @@ type HistoryBody struct {
 	ValidUntil *time.Time `json:"valid_until"`
 }
 
-// HistoryBodyCause For a withdrawal caused by closing the account; otherwise null.
+// HistoryBodyActorKind What the actor is.
+type HistoryBodyActorKind string
+
+// HistoryBodyCause account_closed: a withdrawal caused by closing the account; merged, unmerged: an annulment that moved the entry to another record of the same person; otherwise null.
 type HistoryBodyCause string
 
 // HistoryBodyChannel Examples: paper
 type HistoryBodyChannel string
+
+// HistoryBodyEntry What an annulment annuls; otherwise null.
+type HistoryBodyEntry string
 
 // HistoryBodyGivenBy Examples: competent_person
 type HistoryBodyGivenBy string
@@ -1322,6 +1745,45 @@ type ImpactBody struct {
 	// Purpose Examples: sms_alert
 	Purpose string `json:"purpose"`
 }
+
+// IssuedSecretBody defines model for IssuedSecretBody.
+type IssuedSecretBody struct {
+	// ClientID What the program sends as client_id.
+	//
+	// Examples: 01890a5d-ac96-774b-bcce-b302099a8057
+	ClientID string `json:"client_id"`
+
+	// ClientSecret Shown only once, and left out if the request is repeated.
+	//
+	// Examples: salga_secret_sR8cCkYkVzGxYQF0m3yqv6Xh2n1dJ7wP5tLbA9uEoZQ
+	ClientSecret *string   `json:"client_secret,omitempty"`
+	CreatedAt    time.Time `json:"created_at"`
+
+	// CreatedBy The account that created it; null: an operator.
+	CreatedBy *uuid.UUID `json:"created_by"`
+
+	// FormerSecretUntil Until when a former secret is still good; null: none is.
+	FormerSecretUntil *time.Time `json:"former_secret_until"`
+	ID                uuid.UUID  `json:"id"`
+
+	// IsActive false: it was revoked.
+	//
+	// Examples: true
+	IsActive bool `json:"is_active"`
+
+	// Name Examples: SMS alerts
+	Name      string     `json:"name"`
+	RevokedAt *time.Time `json:"revoked_at"`
+
+	// RotatedAt When its newest secret was made; null: with it.
+	RotatedAt *time.Time `json:"rotated_at"`
+
+	// Scopes Examples: ["consents:check"]
+	Scopes []IssuedSecretBodyScopes `json:"scopes"`
+}
+
+// IssuedSecretBodyScopes defines model for IssuedSecretBody.Scopes.
+type IssuedSecretBodyScopes string
 
 // LiftHoldBody defines model for LiftHoldBody.
 type LiftHoldBody struct {
@@ -1385,6 +1847,14 @@ type ListBodyNoticeBody struct {
 	Next *string `json:"next"`
 }
 
+// ListBodyProgramBody defines model for ListBodyProgramBody.
+type ListBodyProgramBody struct {
+	Items []ProgramBody `json:"items"`
+
+	// Next Pass as after for the next page; null: this is the last.
+	Next *string `json:"next"`
+}
+
 // ListBodyPurposeBody defines model for ListBodyPurposeBody.
 type ListBodyPurposeBody struct {
 	Items []PurposeBody `json:"items"`
@@ -1396,6 +1866,14 @@ type ListBodyPurposeBody struct {
 // ListBodyRequestBody defines model for ListBodyRequestBody.
 type ListBodyRequestBody struct {
 	Items []RequestBody `json:"items"`
+
+	// Next Pass as after for the next page; null: this is the last.
+	Next *string `json:"next"`
+}
+
+// ListBodyServiceAccountBody defines model for ListBodyServiceAccountBody.
+type ListBodyServiceAccountBody struct {
+	Items []ServiceAccountBody `json:"items"`
 
 	// Next Pass as after for the next page; null: this is the last.
 	Next *string `json:"next"`
@@ -1445,8 +1923,14 @@ type LoginBody struct {
 
 // LookBody defines model for LookBody.
 type LookBody struct {
-	// Actor The account that read; null: an operator.
+	// Actor The account, or the service account of a program, that read; null: an operator.
 	Actor *uuid.UUID `json:"actor"`
+
+	// ActorKind What the actor is.
+	ActorKind LookBodyActorKind `json:"actor_kind"`
+
+	// ActorName The name of a program; null for anybody else.
+	ActorName *string `json:"actor_name"`
 
 	// ActorRole Examples: manager
 	ActorRole string `json:"actor_role"`
@@ -1467,8 +1951,22 @@ type LookBody struct {
 	Timestamp time.Time `json:"timestamp"`
 }
 
+// LookBodyActorKind What the actor is.
+type LookBodyActorKind string
+
 // LookBodyMatched Shown alone, shown among others, or possibly covered by a filter.
 type LookBodyMatched string
+
+// MergeBody defines model for MergeBody.
+type MergeBody struct {
+	Evidence *EvidenceBody `json:"evidence,omitempty"`
+
+	// Into The record that goes on.
+	Into uuid.UUID `json:"into"`
+
+	// Reason Examples: one meter, one identity card
+	Reason *string `json:"reason,omitempty"`
+}
 
 // MunicipalityBody defines model for MunicipalityBody.
 type MunicipalityBody struct {
@@ -1522,6 +2020,9 @@ type MyDataBody struct {
 	// Examples: 1043
 	Position int64    `json:"position"`
 	Profile  UserBody `json:"profile"`
+
+	// Programs The municipality's programs that may ask about this person.
+	Programs []ProgramBody `json:"programs"`
 
 	// Reads Who read this person's data, when and by which route.
 	Reads []LookBody `json:"reads"`
@@ -1586,6 +2087,15 @@ type NoticeStruct struct {
 	Texts      TextsBody  `json:"texts"`
 }
 
+// PasswordResetBody defines model for PasswordResetBody.
+type PasswordResetBody struct {
+	// Email Examples: nomsa@example.org
+	Email string `json:"email"`
+
+	// MunicipalityCode Examples: CPT
+	MunicipalityCode string `json:"municipality_code"`
+}
+
 // PlaceHoldBody defines model for PlaceHoldBody.
 type PlaceHoldBody struct {
 	// Reason Examples: case 114/2026 in the High Court
@@ -1600,7 +2110,7 @@ type Problem struct {
 	// Code Stable name of the refusal, for programs.
 	Code ProblemCode `json:"code"`
 
-	// ConsentID The existing consent (already_granted, in_force).
+	// ConsentID The other consent (already_granted, in_force, annulled).
 	ConsentID *uuid.UUID `json:"consent_id,omitempty"`
 
 	// Detail An explanation for people.
@@ -1609,6 +2119,9 @@ type Problem struct {
 	// Errors Faulty fields; empty if no field is at fault.
 	Errors []FieldError `json:"errors"`
 	Status int64        `json:"status"`
+
+	// SubjectID The other record (external_id_taken, subject_merged).
+	SubjectID *uuid.UUID `json:"subject_id,omitempty"`
 
 	// Title The status in words.
 	Title string `json:"title"`
@@ -1619,6 +2132,26 @@ type Problem struct {
 
 // ProblemCode Stable name of the refusal, for programs.
 type ProblemCode string
+
+// ProgramBody defines model for ProgramBody.
+type ProgramBody struct {
+	// ID What actor is where it read or recorded something.
+	ID uuid.UUID `json:"id"`
+
+	// Name Examples: SMS alerts
+	Name string `json:"name"`
+
+	// Scopes consents:check: ask whether your data may be used for a purpose; consents:record: record what you decide; consents:read: read your consents; events:read: read their history.
+	//
+	// Examples: ["consents:check"]
+	Scopes []ProgramBodyScopes `json:"scopes"`
+
+	// Since When it was given these scopes.
+	Since time.Time `json:"since"`
+}
+
+// ProgramBodyScopes defines model for ProgramBody.Scopes.
+type ProgramBodyScopes string
 
 // ProjectorState defines model for ProjectorState.
 type ProjectorState struct {
@@ -1694,8 +2227,14 @@ type ReadyWarnings string
 
 // RecipientBody defines model for RecipientBody.
 type RecipientBody struct {
-	// Actor null: an operator.
+	// Actor An account, or the service account of a program; null: an operator.
 	Actor *uuid.UUID `json:"actor"`
+
+	// ActorKind What the actor is.
+	ActorKind RecipientBodyActorKind `json:"actor_kind"`
+
+	// ActorName The name of a program; null for anybody else.
+	ActorName *string `json:"actor_name"`
 
 	// ActorRole Examples: manager
 	ActorRole string    `json:"actor_role"`
@@ -1706,9 +2245,12 @@ type RecipientBody struct {
 	Reads int64 `json:"reads"`
 }
 
+// RecipientBodyActorKind What the actor is.
+type RecipientBodyActorKind string
+
 // RecordConsentBody defines model for RecordConsentBody.
 type RecordConsentBody struct {
-	// Channel Default: web.
+	// Channel Default: web; a program must name one.
 	Channel *RecordConsentBodyChannel `json:"channel,omitempty"`
 
 	// Consented false records a refusal.
@@ -1739,20 +2281,47 @@ type RecordConsentBody struct {
 	// PurposeDescription The wording that was shown; must match the registry.
 	PurposeDescription *string `json:"purpose_description,omitempty"`
 
-	// SubjectID Another person of your municipality; staff only.
+	// SubjectID Another person of your municipality; staff and programs only. A program must name one.
 	SubjectID *uuid.UUID `json:"subject_id,omitempty"`
 
 	// ValidUntil From this instant on a grant no longer holds; after given_at. It may have passed. If the purpose has validity_days, the earlier end counts.
 	ValidUntil *time.Time `json:"valid_until,omitempty"`
 }
 
-// RecordConsentBodyChannel Default: web.
+// RecordConsentBodyChannel Default: web; a program must name one.
 type RecordConsentBodyChannel string
 
 // RecordConsentBodyLanguage That of the wording shown.
 //
 // Examples: zu
 type RecordConsentBodyLanguage string
+
+// RecordResidentBody defines model for RecordResidentBody.
+type RecordResidentBody struct {
+	// Email An address to write to. It is not proven and nobody signs in with it, so other people may have the same.
+	Email *string `json:"email,omitempty"`
+
+	// ExternalIds Each belongs to one person of your municipality. Give at least one of phone, email and external_ids.
+	ExternalIds *[]ExternalID `json:"external_ids,omitempty"`
+
+	// FullName Examples: Thandi Dlamini
+	FullName string `json:"full_name"`
+
+	// Phone E.164 or South African national format.
+	//
+	// Examples: 082 123 4567
+	Phone *string `json:"phone,omitempty"`
+
+	// PreferredLanguage Default: en.
+	//
+	// Examples: zu
+	PreferredLanguage *RecordResidentBodyPreferredLanguage `json:"preferred_language,omitempty"`
+}
+
+// RecordResidentBodyPreferredLanguage Default: en.
+//
+// Examples: zu
+type RecordResidentBodyPreferredLanguage string
 
 // RecoverTOTPBody defines model for RecoverTOTPBody.
 type RecoverTOTPBody struct {
@@ -1762,6 +2331,25 @@ type RecoverTOTPBody struct {
 	//
 	// Examples: Phone stolen; she came in person with her ID.
 	Reason string `json:"reason"`
+}
+
+// RedeemBody defines model for RedeemBody.
+type RedeemBody struct {
+	// Code In any letter case, with or without hyphens and blanks.
+	//
+	// Examples: the code that you were given
+	Code string `json:"code"`
+
+	// Consent For the same: to platform_registration, which every account rests on.
+	Consent *ConsentStruct `json:"consent,omitempty"`
+
+	// Email For a code from /residents/{id}/sign-in: the address to sign in with.
+	Email *string `json:"email,omitempty"`
+
+	// Password The new one.
+	//
+	// Examples: staple of another battery
+	Password string `json:"password"`
 }
 
 // RefreshBody defines model for RefreshBody.
@@ -1929,6 +2517,14 @@ type RequestBodyLodgedBy string
 // RequestBodyStatus defines model for RequestBody.Status.
 type RequestBodyStatus string
 
+// ResetCodeBody defines model for ResetCodeBody.
+type ResetCodeBody struct {
+	// IdentityDocument Which document of theirs you have seen; kept sealed.
+	//
+	// Examples: ID card, number ending in 083
+	IdentityDocument string `json:"identity_document"`
+}
+
 // Rights defines model for Rights.
 type Rights struct {
 	Holds []HoldBody `json:"holds"`
@@ -1938,10 +2534,60 @@ type Rights struct {
 	Requests []RequestBody `json:"requests"`
 }
 
+// RotateSecretBody defines model for RotateSecretBody.
+type RotateSecretBody struct {
+	// OverlapSeconds How long the former secret stays good: 0 (it ends at once, and its tokens with it) to 604800; default: 86400.
+	//
+	// Examples: 3600
+	OverlapSeconds *int64 `json:"overlap_seconds,omitempty"`
+}
+
+// ServiceAccountBody defines model for ServiceAccountBody.
+type ServiceAccountBody struct {
+	// ClientID What the program sends as client_id.
+	//
+	// Examples: 01890a5d-ac96-774b-bcce-b302099a8057
+	ClientID  string    `json:"client_id"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// CreatedBy The account that created it; null: an operator.
+	CreatedBy *uuid.UUID `json:"created_by"`
+
+	// FormerSecretUntil Until when a former secret is still good; null: none is.
+	FormerSecretUntil *time.Time `json:"former_secret_until"`
+	ID                uuid.UUID  `json:"id"`
+
+	// IsActive false: it was revoked.
+	//
+	// Examples: true
+	IsActive bool `json:"is_active"`
+
+	// Name Examples: SMS alerts
+	Name      string     `json:"name"`
+	RevokedAt *time.Time `json:"revoked_at"`
+
+	// RotatedAt When its newest secret was made; null: with it.
+	RotatedAt *time.Time `json:"rotated_at"`
+
+	// Scopes Examples: ["consents:check"]
+	Scopes []ServiceAccountBodyScopes `json:"scopes"`
+}
+
+// ServiceAccountBodyScopes defines model for ServiceAccountBody.Scopes.
+type ServiceAccountBodyScopes string
+
 // SetUpTOTPBody defines model for SetUpTOTPBody.
 type SetUpTOTPBody struct {
 	// CurrentPassword Examples: correct horse battery
 	CurrentPassword string `json:"current_password"`
+}
+
+// SignInCodeBody defines model for SignInCodeBody.
+type SignInCodeBody struct {
+	// IdentityDocument Which document of theirs you have seen; kept sealed.
+	//
+	// Examples: ID card, number ending in 083
+	IdentityDocument string `json:"identity_document"`
 }
 
 // TextsBody defines model for TextsBody.
@@ -1974,19 +2620,57 @@ type Tokens struct {
 // TokensTokenType defines model for Tokens.TokenType.
 type TokensTokenType string
 
+// UnmergeBody defines model for UnmergeBody.
+type UnmergeBody struct {
+	Evidence *EvidenceBody `json:"evidence,omitempty"`
+
+	// Reason Examples: mother and daughter of one name
+	Reason *string `json:"reason,omitempty"`
+}
+
 // UserBody defines model for UserBody.
 type UserBody struct {
 	CreatedAt time.Time `json:"created_at"`
 
-	// Email Examples: nomsa@example.org
-	Email string `json:"email"`
+	// CreatedBy The account that registered this one, itself if self-registered; null: an operator.
+	CreatedBy *uuid.UUID `json:"created_by"`
+
+	// DeletedAt When it was erased.
+	DeletedAt *time.Time `json:"deleted_at"`
+
+	// Email null: none.
+	//
+	// Examples: nomsa@example.org
+	Email *string `json:"email"`
+
+	// EmailVerifiedAt When its owner proved that the address is theirs; null: they have not, or it has changed since.
+	EmailVerifiedAt time.Time `json:"email_verified_at"`
+
+	// ExternalIds The numbers by which the municipality's other systems know this person; left out in lists.
+	ExternalIds *[]ExternalID `json:"external_ids,omitempty"`
 
 	// FullName Examples: Nomsa Dlamini
-	FullName string    `json:"full_name"`
-	ID       uuid.UUID `json:"id"`
+	FullName string `json:"full_name"`
+
+	// HasAccount Whether there is an account to sign in with; false: staff recorded this person.
+	//
+	// Examples: true
+	HasAccount bool      `json:"has_account"`
+	ID         uuid.UUID `json:"id"`
 
 	// IsActive Examples: true
 	IsActive bool `json:"is_active"`
+
+	// IsDeleted Erased: nothing that identifies the person is left.
+	//
+	// Examples: false
+	IsDeleted bool `json:"is_deleted"`
+
+	// Merged The records that were merged into this one; left out in lists.
+	Merged *[]string `json:"merged,omitempty"`
+
+	// MergedInto The record of the same person that goes on in place of this one; null: none.
+	MergedInto *uuid.UUID `json:"merged_into"`
 
 	// MunicipalityCode Examples: CPT
 	MunicipalityCode string `json:"municipality_code"`
@@ -2008,6 +2692,9 @@ type UserBody struct {
 	SecondFactor *bool     `json:"second_factor,omitempty"`
 	TenantID     uuid.UUID `json:"tenant_id"`
 	UpdatedAt    time.Time `json:"updated_at"`
+
+	// UpdatedBy The account that made the newest change; null: an operator.
+	UpdatedBy *uuid.UUID `json:"updated_by"`
 }
 
 // UserBodyPreferredLanguage Examples: zu
@@ -2015,6 +2702,12 @@ type UserBodyPreferredLanguage string
 
 // UserBodyRole Examples: citizen
 type UserBodyRole string
+
+// VerifyEmailBody defines model for VerifyEmailBody.
+type VerifyEmailBody struct {
+	// Code The one that was sent; leave it out to have one sent.
+	Code *string `json:"code,omitempty"`
+}
 
 // WithdrawConsentBody defines model for WithdrawConsentBody.
 type WithdrawConsentBody struct {
@@ -2030,7 +2723,9 @@ type WithdrawConsentBody struct {
 
 // WithdrawnConsentBody defines model for WithdrawnConsentBody.
 type WithdrawnConsentBody struct {
-	Channel WithdrawnConsentBodyChannel `json:"channel"`
+	// AnnulledAt Since when this entry is known to count for nothing; null: it counts.
+	AnnulledAt *time.Time                  `json:"annulled_at"`
+	Channel    WithdrawnConsentBodyChannel `json:"channel"`
 
 	// Consented false: a refusal.
 	//
@@ -2041,6 +2736,9 @@ type WithdrawnConsentBody struct {
 	//
 	// Examples: 2026-03-01T12:00:00.000000Z
 	ConsentedAt *time.Time `json:"consented_at"`
+
+	// CreatedBy The same as recorded_by.
+	CreatedBy *uuid.UUID `json:"created_by"`
 
 	// EvidenceSHA256 SHA-256 of the scanned form or other evidence; null: none.
 	EvidenceSHA256 *string `json:"evidence_sha256"`
@@ -2063,6 +2761,9 @@ type WithdrawnConsentBody struct {
 	// LapsesAt From this instant on it no longer holds, because a newer notice requires a new answer; null: none does.
 	LapsesAt *time.Time `json:"lapses_at"`
 
+	// MovedTo Its copy, if two records of one person were merged.
+	MovedTo *uuid.UUID `json:"moved_to"`
+
 	// NoticeVersion Examples: 1
 	NoticeVersion int64 `json:"notice_version"`
 
@@ -2082,7 +2783,7 @@ type WithdrawnConsentBody struct {
 	// RecordedAt When it was recorded.
 	RecordedAt time.Time `json:"recorded_at"`
 
-	// RecordedBy The account that recorded it; null: an operator.
+	// RecordedBy The account, or the service account of a program, that recorded it; null: an operator.
 	RecordedBy *uuid.UUID `json:"recorded_by"`
 
 	// SHA256 SHA-256 of the wording shown.
@@ -2098,6 +2799,12 @@ type WithdrawnConsentBody struct {
 	// Staying If this closed the account: consents not given through it, which stay in force; staff can withdraw them. Otherwise null.
 	Staying   *[]ConsentBody `json:"staying"`
 	SubjectID uuid.UUID      `json:"subject_id"`
+
+	// UpdatedAt When its newest event was recorded.
+	UpdatedAt time.Time `json:"updated_at"`
+
+	// UpdatedBy The account that recorded its newest event; null: an operator.
+	UpdatedBy *uuid.UUID `json:"updated_by"`
 
 	// ValidUntil From this instant on it no longer holds, as was agreed; null: no end was agreed.
 	ValidUntil *time.Time `json:"valid_until"`
@@ -2140,7 +2847,7 @@ type AuditLogParams struct {
 	TableName *string    `form:"table_name,omitempty" json:"table_name,omitempty"`
 	RecordID  *uuid.UUID `form:"record_id,omitempty" json:"record_id,omitempty"`
 
-	// UserID Who did it.
+	// UserID Who did it: an account, or the service account of a program.
 	UserID *uuid.UUID `form:"user_id,omitempty" json:"user_id,omitempty"`
 
 	// TenantID Your own; SALGA's admins may name another, or omit it for all, and see others' personal values sealed.
@@ -2170,6 +2877,24 @@ type LoginParams struct {
 
 // LogoutParams defines parameters for Logout.
 type LogoutParams struct {
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
+// RequestPasswordResetParams defines parameters for RequestPasswordReset.
+type RequestPasswordResetParams struct {
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
+// RedeemCodeParams defines parameters for RedeemCode.
+type RedeemCodeParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
@@ -2207,8 +2932,29 @@ type ExportConsentsParams struct {
 	Position *int64 `form:"position,omitempty" json:"position,omitempty"`
 
 	// Purpose Only consents to this purpose.
-	Purpose *string                     `form:"purpose,omitempty" json:"purpose,omitempty"`
-	Format  *ExportConsentsParamsFormat `form:"format,omitempty" json:"format,omitempty"`
+	Purpose *string `form:"purpose,omitempty" json:"purpose,omitempty"`
+
+	// NoticeVersion Only decisions on this version of the wording.
+	NoticeVersion *int64 `form:"notice_version,omitempty" json:"notice_version,omitempty"`
+
+	// Status Only what had become this by then. A grant that a newer one superseded stays granted, but is not in_force.
+	Status *ExportConsentsParamsStatus `form:"status,omitempty" json:"status,omitempty"`
+
+	// Channel Only decisions that came this way.
+	Channel *ExportConsentsParamsChannel `form:"channel,omitempty" json:"channel,omitempty"`
+
+	// Language Only decisions on a wording in this language.
+	Language *ExportConsentsParamsLanguage `form:"language,omitempty" json:"language,omitempty"`
+
+	// GivenFrom Only decisions given at this instant or later.
+	GivenFrom *time.Time `form:"given_from,omitempty" json:"given_from,omitempty"`
+
+	// GivenTo Only decisions given before this instant.
+	GivenTo *time.Time `form:"given_to,omitempty" json:"given_to,omitempty"`
+
+	// SubjectID Only consents of this person.
+	SubjectID *uuid.UUID                  `form:"subject_id,omitempty" json:"subject_id,omitempty"`
+	Format    *ExportConsentsParamsFormat `form:"format,omitempty" json:"format,omitempty"`
 
 	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
@@ -2220,8 +2966,74 @@ type ExportConsentsParams struct {
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
+// ExportConsentsParamsStatus defines parameters for ExportConsents.
+type ExportConsentsParamsStatus string
+
+// ExportConsentsParamsChannel defines parameters for ExportConsents.
+type ExportConsentsParamsChannel string
+
+// ExportConsentsParamsLanguage defines parameters for ExportConsents.
+type ExportConsentsParamsLanguage string
+
 // ExportConsentsParamsFormat defines parameters for ExportConsents.
 type ExportConsentsParamsFormat string
+
+// CountConsentsParams defines parameters for CountConsents.
+type CountConsentsParams struct {
+	// AsOf The state at this instant; default: now, named in the answer as the last instant at which anything changed.
+	AsOf *time.Time `form:"as_of,omitempty" json:"as_of,omitempty"`
+
+	// KnownAt As known at this instant; default: now.
+	KnownAt *time.Time `form:"known_at,omitempty" json:"known_at,omitempty"`
+
+	// Position As known at this position of an earlier answer; with its as_of, the same bytes again.
+	Position *int64 `form:"position,omitempty" json:"position,omitempty"`
+
+	// Purpose Only consents to this purpose.
+	Purpose *string `form:"purpose,omitempty" json:"purpose,omitempty"`
+
+	// NoticeVersion Only decisions on this version of the wording.
+	NoticeVersion *int64 `form:"notice_version,omitempty" json:"notice_version,omitempty"`
+
+	// Status Only what had become this by then. A grant that a newer one superseded stays granted, but is not in_force.
+	Status *CountConsentsParamsStatus `form:"status,omitempty" json:"status,omitempty"`
+
+	// Channel Only decisions that came this way.
+	Channel *CountConsentsParamsChannel `form:"channel,omitempty" json:"channel,omitempty"`
+
+	// Language Only decisions on a wording in this language.
+	Language *CountConsentsParamsLanguage `form:"language,omitempty" json:"language,omitempty"`
+
+	// GivenFrom Only decisions given at this instant or later.
+	GivenFrom *time.Time `form:"given_from,omitempty" json:"given_from,omitempty"`
+
+	// GivenTo Only decisions given before this instant.
+	GivenTo *time.Time `form:"given_to,omitempty" json:"given_to,omitempty"`
+
+	// By What to count by, separated by commas; the items come in this order.
+	By []CountConsentsParamsBy `form:"by" json:"by"`
+
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+}
+
+// CountConsentsParamsStatus defines parameters for CountConsents.
+type CountConsentsParamsStatus string
+
+// CountConsentsParamsChannel defines parameters for CountConsents.
+type CountConsentsParamsChannel string
+
+// CountConsentsParamsLanguage defines parameters for CountConsents.
+type CountConsentsParamsLanguage string
+
+// CountConsentsParamsBy defines parameters for CountConsents.
+type CountConsentsParamsBy string
 
 // ExposureParams defines parameters for Exposure.
 type ExposureParams struct {
@@ -2240,7 +3052,7 @@ type ExposureParams struct {
 	// SubjectID The person whose data was read; give this or actor_id.
 	SubjectID *uuid.UUID `form:"subject_id,omitempty" json:"subject_id,omitempty"`
 
-	// ActorID The account that read; give this or subject_id.
+	// ActorID The account, or the service account of a program, that read; give this or subject_id.
 	ActorID *uuid.UUID `form:"actor_id,omitempty" json:"actor_id,omitempty"`
 
 	// XTenantID Optional; must be the tenant of your token.
@@ -2371,6 +3183,18 @@ type GetConsentParams struct {
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
+// AnnulConsentParams defines parameters for AnnulConsent.
+type AnnulConsentParams struct {
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
 // WithdrawConsentParams defines parameters for WithdrawConsent.
 type WithdrawConsentParams struct {
 	// XTenantID Optional; must be the tenant of your token.
@@ -2485,6 +3309,24 @@ type MyDataPageParamsLang string
 
 // MyDataPageParamsLanguage defines parameters for MyDataPage.
 type MyDataPageParamsLanguage string
+
+// ListProgramsParams defines parameters for ListPrograms.
+type ListProgramsParams struct {
+	// Limit Maximum number of items.
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// After next of the previous page; empty: from the start.
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+}
 
 // ListRequestsParams defines parameters for ListRequests.
 type ListRequestsParams struct {
@@ -2794,6 +3636,147 @@ type RetirePurposeParams struct {
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
+// RecordResidentParams defines parameters for RecordResident.
+type RecordResidentParams struct {
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
+// GetResidentParams defines parameters for GetResident.
+type GetResidentParams struct {
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+}
+
+// ChangeResidentParams defines parameters for ChangeResident.
+type ChangeResidentParams struct {
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+
+	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
+	IfMatch *string `json:"If-Match,omitempty"`
+}
+
+// MergeResidentsParams defines parameters for MergeResidents.
+type MergeResidentsParams struct {
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
+// IssueSignInCodeParams defines parameters for IssueSignInCode.
+type IssueSignInCodeParams struct {
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
+// UnmergeResidentsParams defines parameters for UnmergeResidents.
+type UnmergeResidentsParams struct {
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
+// ListServiceAccountsParams defines parameters for ListServiceAccounts.
+type ListServiceAccountsParams struct {
+	// Limit Maximum number of items.
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// After next of the previous page; empty: from the start.
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+}
+
+// CreateServiceAccountParams defines parameters for CreateServiceAccount.
+type CreateServiceAccountParams struct {
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
+// GetServiceAccountParams defines parameters for GetServiceAccount.
+type GetServiceAccountParams struct {
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+}
+
+// RevokeServiceAccountParams defines parameters for RevokeServiceAccount.
+type RevokeServiceAccountParams struct {
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
+// RotateSecretParams defines parameters for RotateSecret.
+type RotateSecretParams struct {
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
 // ListUsersParams defines parameters for ListUsers.
 type ListUsersParams struct {
 	// Limit Maximum number of items.
@@ -2809,6 +3792,12 @@ type ListUsersParams struct {
 
 	// Email The whole address, in any letter case.
 	Email *string `form:"email,omitempty" json:"email,omitempty"`
+
+	// HasAccount false: people whom staff recorded, who cannot sign in.
+	HasAccount *ListUsersParamsHasAccount `form:"has_account,omitempty" json:"has_account,omitempty"`
+
+	// ExternalID TYPE:VALUE, such as meter:04123456789: the one person who has it.
+	ExternalID *string `form:"external_id,omitempty" json:"external_id,omitempty"`
 
 	// Phone The whole number, in E.164 or South African national format; write + as %2B.
 	Phone *string `form:"phone,omitempty" json:"phone,omitempty"`
@@ -2828,6 +3817,9 @@ type ListUsersParamsRole string
 
 // ListUsersParamsIsActive defines parameters for ListUsers.
 type ListUsersParamsIsActive string
+
+// ListUsersParamsHasAccount defines parameters for ListUsers.
+type ListUsersParamsHasAccount string
 
 // CreateUserParams defines parameters for CreateUser.
 type CreateUserParams struct {
@@ -2866,6 +3858,18 @@ type ChangeMeParams struct {
 
 	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
 	IfMatch *string `json:"If-Match,omitempty"`
+}
+
+// VerifyEmailParams defines parameters for VerifyEmail.
+type VerifyEmailParams struct {
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // ChangePasswordParams defines parameters for ChangePassword.
@@ -2956,6 +3960,18 @@ type ReactivateUserParams struct {
 
 	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
 	IfMatch *string `json:"If-Match,omitempty"`
+}
+
+// IssueResetCodeParams defines parameters for IssueResetCode.
+type IssueResetCodeParams struct {
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // ChangeRoleParams defines parameters for ChangeRole.
@@ -3074,6 +4090,44 @@ func (c *Client) Logout(ctx context.Context, body RefreshBody, params *LogoutPar
 	return send[struct{}](ctx, c, r)
 }
 
+// RequestPasswordReset: Have a code for a new password sent to your e-mail address; the answer is the same whether or not it has an account
+//
+// For: everyone.
+//
+//	POST /api/v1/auth/password-reset
+func (c *Client) RequestPasswordReset(ctx context.Context, body PasswordResetBody, params *RequestPasswordResetParams) (*Answer[struct{}], error) {
+	r := newRequest(http.MethodPost, "/api/v1/auth/password-reset")
+	r.body = body
+	if params != nil {
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+		if params.IdempotencyKey != nil {
+			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
+		}
+	}
+	return send[struct{}](ctx, c, r)
+}
+
+// RedeemCode: Set a new password with a one-time code, or open an account with a sign-in code
+//
+// For: everyone.
+//
+//	POST /api/v1/auth/redeem
+func (c *Client) RedeemCode(ctx context.Context, body RedeemBody, params *RedeemCodeParams) (*Answer[struct{}], error) {
+	r := newRequest(http.MethodPost, "/api/v1/auth/redeem")
+	r.body = body
+	if params != nil {
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+		if params.IdempotencyKey != nil {
+			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
+		}
+	}
+	return send[struct{}](ctx, c, r)
+}
+
 // Refresh: Exchange a refresh token for a new pair of tokens
 //
 // For: holder of a refresh token.
@@ -3112,7 +4166,7 @@ func (c *Client) Register(ctx context.Context, body RegisterBody, params *Regist
 	return send[UserBody](ctx, c, r)
 }
 
-// ExportConsents: Stream the state of all the municipality's consents at an instant, replayed from events
+// ExportConsents: Stream the state of the municipality's consents at an instant, replayed from events
 //
 // For: manager, admin.
 //
@@ -3132,6 +4186,27 @@ func (c *Client) ExportConsents(ctx context.Context, params *ExportConsentsParam
 		if params.Purpose != nil {
 			r.query.Set("purpose", text(*params.Purpose))
 		}
+		if params.NoticeVersion != nil {
+			r.query.Set("notice_version", text(*params.NoticeVersion))
+		}
+		if params.Status != nil {
+			r.query.Set("status", text(*params.Status))
+		}
+		if params.Channel != nil {
+			r.query.Set("channel", text(*params.Channel))
+		}
+		if params.Language != nil {
+			r.query.Set("language", text(*params.Language))
+		}
+		if params.GivenFrom != nil {
+			r.query.Set("given_from", text(*params.GivenFrom))
+		}
+		if params.GivenTo != nil {
+			r.query.Set("given_to", text(*params.GivenTo))
+		}
+		if params.SubjectID != nil {
+			r.query.Set("subject_id", text(*params.SubjectID))
+		}
 		if params.Format != nil {
 			r.query.Set("format", text(*params.Format))
 		}
@@ -3146,6 +4221,58 @@ func (c *Client) ExportConsents(ctx context.Context, params *ExportConsentsParam
 		}
 	}
 	return c.open(ctx, r)
+}
+
+// CountConsents: Count the municipality's consents at an instant, by one or several of their features
+//
+// For: manager, admin.
+//
+//	GET /api/v1/compliance/consents/summary
+func (c *Client) CountConsents(ctx context.Context, params *CountConsentsParams) (*Answer[ConsentSummary], error) {
+	r := newRequest(http.MethodGet, "/api/v1/compliance/consents/summary")
+	if params != nil {
+		if params.AsOf != nil {
+			r.query.Set("as_of", text(*params.AsOf))
+		}
+		if params.KnownAt != nil {
+			r.query.Set("known_at", text(*params.KnownAt))
+		}
+		if params.Position != nil {
+			r.query.Set("position", text(*params.Position))
+		}
+		if params.Purpose != nil {
+			r.query.Set("purpose", text(*params.Purpose))
+		}
+		if params.NoticeVersion != nil {
+			r.query.Set("notice_version", text(*params.NoticeVersion))
+		}
+		if params.Status != nil {
+			r.query.Set("status", text(*params.Status))
+		}
+		if params.Channel != nil {
+			r.query.Set("channel", text(*params.Channel))
+		}
+		if params.Language != nil {
+			r.query.Set("language", text(*params.Language))
+		}
+		if params.GivenFrom != nil {
+			r.query.Set("given_from", text(*params.GivenFrom))
+		}
+		if params.GivenTo != nil {
+			r.query.Set("given_to", text(*params.GivenTo))
+		}
+		r.query.Set("by", text(params.By))
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+	}
+	return send[ConsentSummary](ctx, c, r)
 }
 
 // Exposure: Who read a person's data, or whose data an account read, newest first
@@ -3219,7 +4346,7 @@ func (c *Client) PurposeImpact(ctx context.Context, code string, params *Purpose
 
 // SubjectHistory: Every consent event of one person, oldest first, in full
 //
-// For: manager, admin.
+// For: manager, admin; programs with the scope events:read.
 //
 //	GET /api/v1/compliance/subjects/{id}/history
 func (c *Client) SubjectHistory(ctx context.Context, id uuid.UUID, params *SubjectHistoryParams) (*Answer[ListBodyHistoryBody], error) {
@@ -3246,7 +4373,7 @@ func (c *Client) SubjectHistory(ctx context.Context, id uuid.UUID, params *Subje
 
 // ListConsents: Consents, including withdrawn ones, newest first
 //
-// For: anyone signed in; staff also for others.
+// For: anyone signed in; staff also for others; programs with the scope consents:read.
 //
 //	GET /api/v1/consents
 func (c *Client) ListConsents(ctx context.Context, params *ListConsentsParams) (*Answer[ListBodyConsentBody], error) {
@@ -3276,7 +4403,7 @@ func (c *Client) ListConsents(ctx context.Context, params *ListConsentsParams) (
 
 // RecordConsent: Record a grant or a refusal; staff may record one for another person
 //
-// For: anyone signed in; staff also for others.
+// For: anyone signed in; staff also for others; programs with the scope consents:record.
 //
 //	POST /api/v1/consents
 func (c *Client) RecordConsent(ctx context.Context, body RecordConsentBody, params *RecordConsentParams) (*Answer[ConsentBody], error) {
@@ -3298,7 +4425,7 @@ func (c *Client) RecordConsent(ctx context.Context, body RecordConsentBody, para
 
 // CheckConsent: May personal data be processed for this purpose at an instant, as known at an instant?
 //
-// For: anyone signed in; staff also for others.
+// For: anyone signed in; staff also for others; programs with the scope consents:check.
 //
 //	GET /api/v1/consents/check
 func (c *Client) CheckConsent(ctx context.Context, params *CheckConsentParams) (*Answer[Check], error) {
@@ -3329,7 +4456,7 @@ func (c *Client) CheckConsent(ctx context.Context, params *CheckConsentParams) (
 
 // CheckConsents: The same question about up to 1000 people, answered from one moment; it changes nothing
 //
-// For: field_worker, manager, admin.
+// For: field_worker, manager, admin; programs with the scope consents:check.
 //
 //	POST /api/v1/consents/check
 func (c *Client) CheckConsents(ctx context.Context, body CheckConsentsBody, params *CheckConsentsParams) (*Answer[Checks], error) {
@@ -3351,7 +4478,7 @@ func (c *Client) CheckConsents(ctx context.Context, body CheckConsentsBody, para
 
 // GetConsent: One consent
 //
-// For: anyone signed in; staff also for others.
+// For: anyone signed in; staff also for others; programs with the scope consents:read.
 //
 //	GET /api/v1/consents/{id}
 func (c *Client) GetConsent(ctx context.Context, id uuid.UUID, params *GetConsentParams) (*Answer[ConsentBody], error) {
@@ -3370,9 +4497,31 @@ func (c *Client) GetConsent(ctx context.Context, id uuid.UUID, params *GetConsen
 	return send[ConsentBody](ctx, c, r)
 }
 
+// AnnulConsent: Annul an entry made in error: as known from now on, it never counted
+//
+// For: manager, admin.
+//
+//	POST /api/v1/consents/{id}/annul
+func (c *Client) AnnulConsent(ctx context.Context, id uuid.UUID, body AnnulConsentBody, params *AnnulConsentParams) (*Answer[ConsentBody], error) {
+	r := newRequest(http.MethodPost, fmt.Sprintf("/api/v1/consents/%s/annul", url.PathEscape(text(id))))
+	r.body = body
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+		if params.IdempotencyKey != nil {
+			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
+		}
+	}
+	return send[ConsentBody](ctx, c, r)
+}
+
 // WithdrawConsent: Withdraw a consent; doing so again changes nothing, unless given_at is earlier
 //
-// For: anyone signed in; staff also for others.
+// For: anyone signed in; staff also for others; programs with the scope consents:record.
 //
 //	POST /api/v1/consents/{id}/withdraw
 func (c *Client) WithdrawConsent(ctx context.Context, id uuid.UUID, body *WithdrawConsentBody, params *WithdrawConsentParams) (*Answer[WithdrawnConsentBody], error) {
@@ -3559,6 +4708,33 @@ func (c *Client) MyDataPage(ctx context.Context, params *MyDataPageParams) (*Ans
 		}
 	}
 	return c.open(ctx, r)
+}
+
+// ListPrograms: The programs of your municipality that may ask about you, and what each may do
+//
+// For: anyone signed in.
+//
+//	GET /api/v1/data-rights/programs
+func (c *Client) ListPrograms(ctx context.Context, params *ListProgramsParams) (*Answer[ListBodyProgramBody], error) {
+	r := newRequest(http.MethodGet, "/api/v1/data-rights/programs")
+	if params != nil {
+		if params.Limit != nil {
+			r.query.Set("limit", text(*params.Limit))
+		}
+		if params.After != nil {
+			r.query.Set("after", text(*params.After))
+		}
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+	}
+	return send[ListBodyProgramBody](ctx, c, r)
 }
 
 // ListRequests: Your municipality's requests with one status, earliest due date first
@@ -4050,7 +5226,258 @@ func (c *Client) RetirePurpose(ctx context.Context, code string, params *RetireP
 	return send[PurposeBody](ctx, c, r)
 }
 
-// ListUsers: Accounts of your municipality, newest first; field workers search by exact email or phone
+// RecordResident: Record a person who has no account; needs no consent
+//
+// For: field_worker, manager, admin of a municipality.
+//
+//	POST /api/v1/residents
+func (c *Client) RecordResident(ctx context.Context, body RecordResidentBody, params *RecordResidentParams) (*Answer[UserBody], error) {
+	r := newRequest(http.MethodPost, "/api/v1/residents")
+	r.body = body
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+		if params.IdempotencyKey != nil {
+			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
+		}
+	}
+	return send[UserBody](ctx, c, r)
+}
+
+// GetResident: One person with their external ids
+//
+// For: field_worker, manager, admin.
+//
+//	GET /api/v1/residents/{id}
+func (c *Client) GetResident(ctx context.Context, id uuid.UUID, params *GetResidentParams) (*Answer[UserBody], error) {
+	r := newRequest(http.MethodGet, fmt.Sprintf("/api/v1/residents/%s", url.PathEscape(text(id))))
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+	}
+	return send[UserBody](ctx, c, r)
+}
+
+// ChangeResident: Correct a person's details; of someone with an account, only the external ids
+//
+// For: field_worker, manager, admin of a municipality.
+//
+//	PATCH /api/v1/residents/{id}
+func (c *Client) ChangeResident(ctx context.Context, id uuid.UUID, body ChangeResidentBody, params *ChangeResidentParams) (*Answer[UserBody], error) {
+	r := newRequest(http.MethodPatch, fmt.Sprintf("/api/v1/residents/%s", url.PathEscape(text(id))))
+	r.body = body
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+		if params.IdempotencyKey != nil {
+			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
+		}
+		if params.IfMatch != nil {
+			r.header.Set("If-Match", text(*params.IfMatch))
+		}
+	}
+	return send[UserBody](ctx, c, r)
+}
+
+// MergeResidents: Merge this record into another of the same person; decisions count as one history from now on
+//
+// For: manager, admin of a municipality.
+//
+//	POST /api/v1/residents/{id}/merge
+func (c *Client) MergeResidents(ctx context.Context, id uuid.UUID, body MergeBody, params *MergeResidentsParams) (*Answer[UserBody], error) {
+	r := newRequest(http.MethodPost, fmt.Sprintf("/api/v1/residents/%s/merge", url.PathEscape(text(id))))
+	r.body = body
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+		if params.IdempotencyKey != nil {
+			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
+		}
+	}
+	return send[UserBody](ctx, c, r)
+}
+
+// IssueSignInCode: Hand out a one-time code with which a recorded person gets an account
+//
+// For: field_worker, manager, admin of a municipality.
+//
+//	POST /api/v1/residents/{id}/sign-in
+func (c *Client) IssueSignInCode(ctx context.Context, id uuid.UUID, body SignInCodeBody, params *IssueSignInCodeParams) (*Answer[CodeBody], error) {
+	r := newRequest(http.MethodPost, fmt.Sprintf("/api/v1/residents/%s/sign-in", url.PathEscape(text(id))))
+	r.body = body
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+		if params.IdempotencyKey != nil {
+			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
+		}
+	}
+	return send[CodeBody](ctx, c, r)
+}
+
+// UnmergeResidents: Take a merge back: this record stands alone again
+//
+// For: manager, admin of a municipality.
+//
+//	POST /api/v1/residents/{id}/unmerge
+func (c *Client) UnmergeResidents(ctx context.Context, id uuid.UUID, body *UnmergeBody, params *UnmergeResidentsParams) (*Answer[UserBody], error) {
+	r := newRequest(http.MethodPost, fmt.Sprintf("/api/v1/residents/%s/unmerge", url.PathEscape(text(id))))
+	if body != nil {
+		r.body = body
+	}
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+		if params.IdempotencyKey != nil {
+			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
+		}
+	}
+	return send[UserBody](ctx, c, r)
+}
+
+// ListServiceAccounts: Service accounts of your municipality, newest first
+//
+// For: admin.
+//
+//	GET /api/v1/service-accounts
+func (c *Client) ListServiceAccounts(ctx context.Context, params *ListServiceAccountsParams) (*Answer[ListBodyServiceAccountBody], error) {
+	r := newRequest(http.MethodGet, "/api/v1/service-accounts")
+	if params != nil {
+		if params.Limit != nil {
+			r.query.Set("limit", text(*params.Limit))
+		}
+		if params.After != nil {
+			r.query.Set("after", text(*params.After))
+		}
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+	}
+	return send[ListBodyServiceAccountBody](ctx, c, r)
+}
+
+// CreateServiceAccount: Create what a program signs in with; its secret is shown once
+//
+// For: admin.
+//
+//	POST /api/v1/service-accounts
+func (c *Client) CreateServiceAccount(ctx context.Context, body CreateServiceAccountBody, params *CreateServiceAccountParams) (*Answer[IssuedSecretBody], error) {
+	r := newRequest(http.MethodPost, "/api/v1/service-accounts")
+	r.body = body
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+		if params.IdempotencyKey != nil {
+			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
+		}
+	}
+	return send[IssuedSecretBody](ctx, c, r)
+}
+
+// GetServiceAccount: One service account
+//
+// For: admin.
+//
+//	GET /api/v1/service-accounts/{id}
+func (c *Client) GetServiceAccount(ctx context.Context, id uuid.UUID, params *GetServiceAccountParams) (*Answer[ServiceAccountBody], error) {
+	r := newRequest(http.MethodGet, fmt.Sprintf("/api/v1/service-accounts/%s", url.PathEscape(text(id))))
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+	}
+	return send[ServiceAccountBody](ctx, c, r)
+}
+
+// RevokeServiceAccount: End a service account, its secrets and its tokens; doing so again changes nothing
+//
+// For: admin.
+//
+//	POST /api/v1/service-accounts/{id}/revoke
+func (c *Client) RevokeServiceAccount(ctx context.Context, id uuid.UUID, params *RevokeServiceAccountParams) (*Answer[ServiceAccountBody], error) {
+	r := newRequest(http.MethodPost, fmt.Sprintf("/api/v1/service-accounts/%s/revoke", url.PathEscape(text(id))))
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+		if params.IdempotencyKey != nil {
+			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
+		}
+	}
+	return send[ServiceAccountBody](ctx, c, r)
+}
+
+// RotateSecret: Make another secret, shown once; the former one stays good for a while
+//
+// For: admin.
+//
+//	POST /api/v1/service-accounts/{id}/rotate
+func (c *Client) RotateSecret(ctx context.Context, id uuid.UUID, body *RotateSecretBody, params *RotateSecretParams) (*Answer[IssuedSecretBody], error) {
+	r := newRequest(http.MethodPost, fmt.Sprintf("/api/v1/service-accounts/%s/rotate", url.PathEscape(text(id))))
+	if body != nil {
+		r.body = body
+	}
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+		if params.IdempotencyKey != nil {
+			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
+		}
+	}
+	return send[IssuedSecretBody](ctx, c, r)
+}
+
+// ListUsers: People of your municipality, newest first; field workers search by exact email, phone, external id
 //
 // For: field_worker, manager, admin.
 //
@@ -4075,6 +5502,12 @@ func (c *Client) ListUsers(ctx context.Context, params *ListUsersParams) (*Answe
 		}
 		if params.Email != nil {
 			r.query.Set("email", text(*params.Email))
+		}
+		if params.HasAccount != nil {
+			r.query.Set("has_account", text(*params.HasAccount))
+		}
+		if params.ExternalID != nil {
+			r.query.Set("external_id", text(*params.ExternalID))
 		}
 		if params.Phone != nil {
 			r.query.Set("phone", text(*params.Phone))
@@ -4155,6 +5588,30 @@ func (c *Client) ChangeMe(ctx context.Context, body ChangeMeBody, params *Change
 		}
 		if params.IfMatch != nil {
 			r.header.Set("If-Match", text(*params.IfMatch))
+		}
+	}
+	return send[UserBody](ctx, c, r)
+}
+
+// VerifyEmail: Without code: have one sent to your e-mail address; with it: prove that the address is yours
+//
+// For: anyone signed in.
+//
+//	POST /api/v1/users/me/email/verify
+func (c *Client) VerifyEmail(ctx context.Context, body *VerifyEmailBody, params *VerifyEmailParams) (*Answer[UserBody], error) {
+	r := newRequest(http.MethodPost, "/api/v1/users/me/email/verify")
+	if body != nil {
+		r.body = body
+	}
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+		if params.IdempotencyKey != nil {
+			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
 		}
 	}
 	return send[UserBody](ctx, c, r)
@@ -4315,6 +5772,28 @@ func (c *Client) ReactivateUser(ctx context.Context, id uuid.UUID, params *React
 		}
 	}
 	return send[UserBody](ctx, c, r)
+}
+
+// IssueResetCode: Hand a code for a new password to somebody whose identity document you have seen
+//
+// For: field_worker, manager, admin.
+//
+//	POST /api/v1/users/{id}/reset-code
+func (c *Client) IssueResetCode(ctx context.Context, id uuid.UUID, body ResetCodeBody, params *IssueResetCodeParams) (*Answer[CodeBody], error) {
+	r := newRequest(http.MethodPost, fmt.Sprintf("/api/v1/users/%s/reset-code", url.PathEscape(text(id))))
+	r.body = body
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+		if params.IdempotencyKey != nil {
+			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
+		}
+	}
+	return send[CodeBody](ctx, c, r)
 }
 
 // ChangeRole: Change the role of an account; the last admin stays admin

@@ -56,7 +56,8 @@ type request struct {
 	method, path string
 	query        url.Values
 	header       http.Header
-	body         any // nil: none
+	body         any        // nil: none
+	form         url.Values // in place of body; its sender proves itself in it
 }
 
 func newRequest(method, path string) *request {
@@ -121,12 +122,17 @@ func (c *Client) build(ctx context.Context, r *request) (*http.Request, error) {
 		}
 	}
 
+	if r.form != nil {
+		r.header.Set("Content-Type", "application/x-www-form-urlencoded")
+		body.WriteString(r.form.Encode())
+	}
+
 	sent, err := http.NewRequestWithContext(ctx, r.method, address, &body)
 	if err != nil {
 		return nil, err
 	}
 	sent.Header = r.header
-	if c.token != "" {
+	if c.token != "" && r.form == nil {
 		sent.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	return sent, nil

@@ -100,3 +100,23 @@ func TestWhatIsNoAnswerOfTheAPIIsAnErrorToo(t *testing.T) {
 		t.Errorf("nobody there: %v", err)
 	}
 }
+
+func TestATokenIsFetchedByAForm(t *testing.T) {
+	t.Parallel()
+	c, last := serve(t, http.StatusOK, nil,
+		`{"access_token":"t","token_type":"Bearer","expires_in":900,"scope":"consents:check"}`)
+	token, err := c.As("somebody's").FetchToken(t.Context(), "id", "a secret", "consents:check", "consents:read")
+	want := said{
+		"POST /api/v1/auth/token", "", "",
+		"client_id=id&client_secret=a+secret&grant_type=client_credentials&scope=consents%3Acheck+consents%3Aread",
+	}
+	if err != nil || *last != want || token.AccessToken != "t" || token.Lasts() != 15*time.Minute {
+		t.Errorf("%+v, %v, got %+v", token, err, last)
+	}
+
+	c, _ = serve(t, http.StatusUnauthorized, nil, `{"error":"invalid_client","error_description":"No such client."}`)
+	_, err = c.FetchToken(t.Context(), "id", "wrong")
+	if client.CodeOf(err) != "invalid_client" || err.Error() != "401 invalid_client: No such client." {
+		t.Errorf("%v", err)
+	}
+}

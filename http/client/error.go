@@ -47,12 +47,20 @@ func CodeOf(err error) ProblemCode {
 // large.
 const maxProblem = 1 << 20
 
-// errorOf reads a problem. An answer that is not a problem, as from a proxy, becomes an
-// error with a status and no code.
+// errorOf reads a problem, or a refusal of RFC 6749 §5.2. Any other answer, as from a
+// proxy, becomes an error with a status and no code.
 func errorOf(response *http.Response) *Error {
 	e := &Error{Header: response.Header}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxProblem))
-	if err != nil || json.Unmarshal(body, &e.Problem) != nil || e.Code == "" {
+	var refusal struct {
+		Name        string `json:"error"`
+		Description string `json:"error_description"`
+	}
+	switch {
+	case err == nil && json.Unmarshal(body, &e.Problem) == nil && e.Code != "":
+	case err == nil && json.Unmarshal(body, &refusal) == nil && refusal.Name != "":
+		e.Code, e.Detail = ProblemCode(refusal.Name), refusal.Description
+	default:
 		e.Problem = Problem{Title: http.StatusText(response.StatusCode), Detail: "This answer is not from the API."}
 	}
 	e.Status = int64(response.StatusCode)

@@ -60,7 +60,7 @@ type Config struct {
 type Limits struct {
 	LoginAccount, LoginSlow, LoginAddress, RegisterEmail, RegisterAddress, Export, Erasure int
 	ResetEmail, ResetAddress, RedeemAddress                                                int
-	Account, SignedInAddress, Address, Assets                                              int
+	Account, Service, SignedInAddress, Address, Assets                                     int
 }
 
 // Check checks every setting and returns the first fault, in one sentence that repeats no
@@ -267,6 +267,7 @@ func (c *Config) readLimits(s Settings) error {
 		"RATE_LIMIT_EXPORT":            &c.Limits.Export,
 		"RATE_LIMIT_ERASURE":           &c.Limits.Erasure,
 		"RATE_LIMIT_ACCOUNT":           &c.Limits.Account,
+		"RATE_LIMIT_SERVICE":           &c.Limits.Service,
 		"RATE_LIMIT_SIGNED_IN_ADDRESS": &c.Limits.SignedInAddress,
 		"RATE_LIMIT_ADDRESS":           &c.Limits.Address,
 		"RATE_LIMIT_ASSETS":            &c.Limits.Assets,

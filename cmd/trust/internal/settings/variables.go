@@ -109,6 +109,7 @@ func variables() []variable {
 			meaning: "erasures a day for each account by its owner, once the password was right",
 		},
 		{name: "RATE_LIMIT_ACCOUNT", fallback: "60", meaning: "all other requests a minute for each account"},
+		{name: "RATE_LIMIT_SERVICE", fallback: "6000", meaning: "requests a minute for each program"},
 		{
 			name: "RATE_LIMIT_SIGNED_IN_ADDRESS", fallback: "3000",
 			meaning: "requests that need an account, a minute for each address",
@@ -175,6 +176,7 @@ type Flags struct {
 	LimitExport          string `name:"rate-limit-export" group:"settings" placeholder:"N" help:"${RATE_LIMIT_EXPORT}"`
 	LimitErasure         string `name:"rate-limit-erasure" group:"settings" placeholder:"N" help:"${RATE_LIMIT_ERASURE}"`
 	LimitAccount         string `name:"rate-limit-account" group:"settings" placeholder:"N" help:"${RATE_LIMIT_ACCOUNT}"`
+	LimitService         string `name:"rate-limit-service" group:"settings" placeholder:"N" help:"${RATE_LIMIT_SERVICE}"`
 	LimitSignedInAddress string `name:"rate-limit-signed-in-address" group:"settings" placeholder:"N" help:"${RATE_LIMIT_SIGNED_IN_ADDRESS}"`
 	LimitAddress         string `name:"rate-limit-address" group:"settings" placeholder:"N" help:"${RATE_LIMIT_ADDRESS}"`
 	LimitAssets          string `name:"rate-limit-assets" group:"settings" placeholder:"N" help:"${RATE_LIMIT_ASSETS}"`
