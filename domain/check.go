@@ -44,6 +44,7 @@ type Check struct {
 	Basis   Basis
 	Decided bool     // false: no event decides it
 	By      Recorded // the event that decides
+	Grade   Grade    // if that is a claim: what it rests on
 }
 
 // Answer returns the answer of the first rule that applies, in the order of the reasons.
@@ -89,12 +90,13 @@ func (q Inquiry) inUse(history []Recorded) bool {
 func (q Inquiry) consent(check Check) Check {
 	check.Allowed, check.By, check.Decided = ConsentsFor(q.Purpose, q.Consents, q.At, q.KnownAt).Check(q.Purpose)
 	if check.Decided {
-		switch check.By.Event.(type) {
-		case *ConsentGranted:
+		check.Grade = GradeOf(check.By.Event)
+		switch outcomeOf(check.By.Event) {
+		case OutcomeGranted:
 			check.Reason = ReasonGranted
-		case *ConsentRefused:
+		case OutcomeRefused:
 			check.Reason = ReasonRefused
-		default:
+		case OutcomeWithdrawn:
 			check.Reason = ReasonWithdrawn
 		}
 		return check

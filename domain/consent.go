@@ -102,16 +102,21 @@ func (e *ConsentWithdrawn) changes() []FieldChange {
 }
 
 func (d *Decision) decided(consented bool) []FieldChange {
-	var sealed []string
+	first := []FieldChange{{Field: "consented", New: consented}}
+	return slices.Concat(first, payloadFields(d), d.sealed())
+}
+
+// sealed returns the personal fields that the decision has, also where they cannot be
+// read.
+func (d *Decision) sealed() []FieldChange {
+	var names []string
 	if d.EvidenceSHA256 != "" {
-		sealed = append(sealed, "evidence_reference")
+		names = append(names, "evidence_reference")
 	}
 	if d.GivenBy == ByCompetentPerson {
-		sealed = append(sealed, "competent_person")
+		names = append(names, "competent_person")
 	}
-
-	first := []FieldChange{{Field: "consented", New: consented}}
-	return slices.Concat(first, payloadFields(d), d.Private.fieldsNamed(sealed...))
+	return d.Private.fieldsNamed(names...)
 }
 
 // RecordID returns the consent the event is about.
@@ -145,7 +150,19 @@ type Consent struct {
 	RecordedAt     time.Time
 	WithdrawnAt    time.Time // zero: not withdrawn
 	Position       int64     // of the newest event about this record
+
+	// Grade and Source are of a claim, and empty for a decision that was recorded here.
+	// Of a claim, everything that its source does not know is zero. A claimed withdrawal
+	// is a record of its own, which consents to nothing and is withdrawn when it was
+	// given.
+	Grade  Grade
+	Source string
 }
 
 // Withdrawn reports whether the grant was taken back.
 func (c Consent) Withdrawn() bool { return !c.WithdrawnAt.IsZero() }
+
+// end ends a grant by a withdrawal.
+func (c *Consent) end(by *Recorded) {
+	c.WithdrawnAt, c.Position = by.EffectiveAt, max(c.Position, by.Position)
+}

@@ -86,13 +86,17 @@ func (c RecordConsent) validate() error {
 	}
 
 	f.evidence(c.Evidence)
-	if p := c.GivenBy; p != nil {
-		f.Name("given_by.name", p.Name, MinName)
-		f.required("given_by.relation", p.Relation)
-		f.required("given_by.authority", p.Authority)
-	}
-
+	f.competentPerson(c.GivenBy)
 	return f.Err()
+}
+
+func (f *Faults) competentPerson(p *CompetentPerson) {
+	if p == nil {
+		return
+	}
+	f.Name("given_by.name", p.Name, MinName)
+	f.required("given_by.relation", p.Relation)
+	f.required("given_by.authority", p.Authority)
 }
 
 func (f *Faults) evidence(e *Evidence) {
@@ -130,20 +134,29 @@ func (c RecordConsent) timely(now time.Time) error {
 	return nil
 }
 
-// notice finds the wording that the decision is about.
-func (c RecordConsent) notice(p Purpose) (Notice, error) {
+// takes refuses a decision that the purpose cannot have.
+func (p Purpose) takes(consented bool, by *CompetentPerson) error {
 	switch {
 	case !p.Exists():
-		return Notice{}, Refuse(CodeUnknownPurpose, "This municipality has no such purpose.")
+		return Refuse(CodeUnknownPurpose, "This municipality has no such purpose.")
 	case p.Retired:
-		return Notice{}, Refuse(CodeUnknownPurpose, "This purpose was retired.")
+		return Refuse(CodeUnknownPurpose, "This purpose was retired.")
 	case p.Basis != ConsentBasis:
-		return Notice{}, Refuse(CodePurposeNotConsent,
+		return Refuse(CodePurposeNotConsent,
 			"Processing for this purpose rests on a ground of POPIA s11 other than consent, so there is nothing to "+
 				"consent to.")
-	case p.CompetentPerson && c.GivenBy == nil && c.Consented:
-		return Notice{}, Refuse(CodeCompetentPerson,
+	case p.CompetentPerson && by == nil && consented:
+		return Refuse(CodeCompetentPerson,
 			"For a child, a competent person must consent (POPIA s35): name them in given_by.")
+	default:
+		return nil
+	}
+}
+
+// notice finds the wording that the decision is about.
+func (c RecordConsent) notice(p Purpose) (Notice, error) {
+	if err := p.takes(c.Consented, c.GivenBy); err != nil {
+		return Notice{}, err
 	}
 
 	// Not NoticeAt(now): our clock and the log's may differ.
@@ -169,8 +182,8 @@ func (c RecordConsent) possible(then Consents, n Notice) error {
 	in, ok := then.InForce(c.Purpose)
 
 	// A tenant's own purpose may shadow the default with a first notice of its own: the
-	// same number, other words.
-	unchanged := in.NoticeVersion == n.Version && in.SHA256 == n.SHA256[in.Language]
+	// same number, other words. And who is only said to have consented may do so.
+	unchanged := in.NoticeVersion == n.Version && in.SHA256 == n.SHA256[in.Language] && in.Grade == ""
 	if !ok || (c.Consented && !unchanged) {
 		return nil
 	}

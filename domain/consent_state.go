@@ -32,6 +32,9 @@ func ConsentsFor(purpose string, events []Recorded, at, knownAt time.Time) Conse
 
 // foldConsents takes time in proportion to the number of events, plus sorting those that
 // came in late: one person may have very many.
+//
+// What a source claims counts in the same order, until the person first decides here:
+// from then on it decides nothing.
 func foldConsents(events []Recorded, at, knownAt time.Time, wanted func(purpose string) bool) Consents {
 	known := map[string][]held{} // by purpose
 	for i := range events {
@@ -46,7 +49,8 @@ func foldConsents(events []Recorded, at, knownAt time.Time, wanted func(purpose 
 	var decided []int64 // position of the decision in each record
 	for purpose, all := range known {
 		var open []int // which records are grants that still hold
-		for _, h := range inOrder(all) {
+		ordered, here := claimsFirst(inOrder(all))
+		for _, h := range ordered {
 			if !at.IsZero() && h.from.After(at) {
 				break
 			}
@@ -64,6 +68,9 @@ func foldConsents(events []Recorded, at, knownAt time.Time, wanted func(purpose 
 			case *ConsentWithdrawn:
 				c.withdraw(open, purpose, h.Recorded)
 				open = open[:0]
+			case *ConsentClaimed:
+				decided = append(decided, h.Position)
+				open = c.claim(open, h, e, here.IsZero() || h.from.Before(here))
 			}
 		}
 	}
@@ -137,8 +144,7 @@ func isStated(e Event) bool { return !EffectiveOf(e).IsZero() }
 // superseded.
 func (c *Consents) withdraw(open []int, purpose string, r *Recorded) {
 	for _, i := range open {
-		rec := &c.records[i]
-		rec.WithdrawnAt, rec.Position = r.EffectiveAt, max(rec.Position, r.Position)
+		c.records[i].end(r)
 	}
 	if len(open) > 0 {
 		c.current[purpose] = r
@@ -154,6 +160,8 @@ func purposeOf(e Event) string {
 	case *ConsentRefused:
 		return e.Purpose
 	case *ConsentWithdrawn:
+		return e.Purpose
+	case *ConsentClaimed:
 		return e.Purpose
 	default:
 		return ""
@@ -188,25 +196,28 @@ func (c Consents) Check(purpose string) (allowed bool, by Recorded, decided bool
 	if !decided {
 		return false, Recorded{}, false
 	}
-	_, allowed = last.Event.(*ConsentGranted)
-	return allowed, *last, true
+	return outcomeOf(last.Event) == OutcomeGranted, *last, true
 }
 
 // InForce returns the grant in force for a purpose.
 func (c Consents) InForce(purpose string) (Consent, bool) {
-	_, by, _ := c.Check(purpose)
-	e, ok := by.Event.(*ConsentGranted)
-	if !ok {
+	allowed, by, _ := c.Check(purpose)
+	if !allowed {
 		return Consent{}, false
 	}
-	return c.Record(e.ConsentID)
+	d, _ := decisionOf(by.Event)
+	return c.Record(d.ConsentID)
 }
 
 // AllInForce lists the grants in force, at most one for each purpose, in the order of
 // Records.
 func (c Consents) AllInForce() (in []Consent) {
 	for _, r := range c.records {
-		if e, ok := c.current[r.Purpose].Event.(*ConsentGranted); ok && e.ConsentID == r.ID {
+		last, decided := c.current[r.Purpose]
+		if !decided || outcomeOf(last.Event) != OutcomeGranted {
+			continue
+		}
+		if d, _ := decisionOf(last.Event); d.ConsentID == r.ID {
 			in = append(in, r)
 		}
 	}
@@ -229,6 +240,8 @@ func decisionOf(e Event) (Decision, bool) {
 	case *ConsentGranted:
 		return e.Decision, true
 	case *ConsentRefused:
+		return e.Decision, true
+	case *ConsentClaimed:
 		return e.Decision, true
 	default:
 		return Decision{}, false

@@ -37,15 +37,25 @@ func TailOf(subject UserID, id ConsentID) Tail {
 	}
 }
 
+// TailForClaim returns the tail that ClaimConsent needs, for a decision that is said to
+// have been given at an instant.
+func TailForClaim(subject UserID, purpose string, given time.Time) Tail {
+	return Tail{
+		Stream: ConsentsOf(subject), Purpose: purpose,
+		Enough: func(newest []Recorded) bool { return outvotes(newest, purpose, given) },
+	}
+}
+
 // settles reports whether events about one purpose decide what is in force, whatever came
 // before them. Nothing takes effect later than it was recorded, and nothing before these
 // events was recorded later than the oldest of them; so a grant that takes effect at that
 // instant or later comes after everything before, and so does all that follows. A refusal
 // does too, but after one it matters to a withdrawal whether a grant was still open.
+// Claims settle nothing: whether they count may depend on what came before these events.
 func settles(newest []Recorded, at, knownAt time.Time) bool {
 	var known []held
 	for i := range newest {
-		if knownAt.IsZero() || !newest[i].RecordedAt.After(knownAt) {
+		if GradeOf(newest[i].Event) == "" && (knownAt.IsZero() || !newest[i].RecordedAt.After(knownAt)) {
 			known = append(known, held{&newest[i], newest[i].EffectiveAt})
 		}
 	}

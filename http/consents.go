@@ -13,36 +13,42 @@ import (
 
 // consentBody is a recorded decision in answers.
 type consentBody struct {
-	ID                 uuid.UUID       `json:"id" format:"uuid"`
-	SubjectID          uuid.UUID       `json:"subject_id" format:"uuid"`
-	Purpose            string          `json:"purpose" example:"sms_alert"`
-	PurposeDescription string          `json:"purpose_description" doc:"The wording that was shown." example:"Ukukuthumelela izaziso ze-SMS mayelana nokuphazamiseka kwamanzi nogesi."`
-	Language           domain.Language `json:"language" enum:"en,zu,af" example:"zu"`
-	Consented          bool            `json:"consented" doc:"false: a refusal." example:"true"`
-	ConsentedAt        *instant        `json:"consented_at" nullable:"true" doc:"When the person said yes; null for a refusal." example:"2026-03-01T12:00:00.000000Z"`
-	Withdrawn          bool            `json:"withdrawn" example:"false"`
-	WithdrawnAt        *instant        `json:"withdrawn_at" nullable:"true"`
-	Channel            domain.Channel  `json:"channel" enum:"web,counter,phone,whatsapp,ussd,paper"`
-	GivenAt            instant         `json:"given_at" doc:"When the person decided."`
-	RecordedAt         instant         `json:"recorded_at" doc:"When it was recorded."`
-	NoticeVersion      int             `json:"notice_version" example:"1"`
-	SHA256             string          `json:"sha256" doc:"SHA-256 of the wording shown." example:"73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e"`
-	GivenBy            string          `json:"given_by" enum:"self,competent_person" doc:"Who decided (POPIA s35)."`
-	RecordedBy         *uuid.UUID      `json:"recorded_by" nullable:"true" format:"uuid" doc:"The account that recorded it; null: an operator."`
-	EvidenceSHA256     *string         `json:"evidence_sha256" doc:"SHA-256 of the scanned form or other evidence; null: none."`
-	Position           int64           `json:"position" doc:"Position of its newest event." example:"1042"`
+	ID                 uuid.UUID  `json:"id" format:"uuid"`
+	SubjectID          uuid.UUID  `json:"subject_id" format:"uuid"`
+	Purpose            string     `json:"purpose" example:"sms_alert"`
+	PurposeDescription *string    `json:"purpose_description" doc:"The wording that was shown; null, only in a claim: not known." example:"Ukukuthumelela izaziso ze-SMS mayelana nokuphazamiseka kwamanzi nogesi."`
+	Language           *string    `json:"language" enum:"en,zu,af" doc:"null, only in a claim: not known." example:"zu"`
+	Consented          bool       `json:"consented" doc:"false: a refusal, or a claimed withdrawal." example:"true"`
+	ConsentedAt        *instant   `json:"consented_at" nullable:"true" doc:"When the person said yes; null for a refusal." example:"2026-03-01T12:00:00.000000Z"`
+	Withdrawn          bool       `json:"withdrawn" example:"false"`
+	WithdrawnAt        *instant   `json:"withdrawn_at" nullable:"true"`
+	Channel            *string    `json:"channel" enum:"web,counter,phone,whatsapp,ussd,paper" doc:"null, only in a claim: not known." example:"web"`
+	GivenAt            instant    `json:"given_at" doc:"When the person decided."`
+	RecordedAt         instant    `json:"recorded_at" doc:"When it was recorded."`
+	NoticeVersion      *int       `json:"notice_version" doc:"null, only in a claim: not known, so that it is no consent to any wording." example:"1"`
+	SHA256             *string    `json:"sha256" doc:"SHA-256 of the wording shown; null, only in a claim: not known." example:"73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e"`
+	GivenBy            string     `json:"given_by" enum:"self,competent_person" doc:"Who decided (POPIA s35)."`
+	RecordedBy         *uuid.UUID `json:"recorded_by" nullable:"true" format:"uuid" doc:"The account that recorded it; null: an operator."`
+	EvidenceSHA256     *string    `json:"evidence_sha256" doc:"SHA-256 of the scanned form or other evidence; null: none."`
+	EvidenceGrade      *string    `json:"evidence_grade" enum:"claimed,documented,witnessed" doc:"Set if this is only claimed by another source: claimed, nothing else is known; documented, a document or recording is kept; witnessed, a signed statement of somebody who was present is kept. null: recorded here."`
+	Source             *string    `json:"source" doc:"The source that claims it; null: recorded here."`
+	Position           int64      `json:"position" doc:"Position of its newest event." example:"1042"`
 }
 
 func consentOf(c domain.Consent) consentBody {
 	b := consentBody{
-		ID: c.ID.UUID, SubjectID: c.Subject.UUID, Purpose: c.Purpose, PurposeDescription: c.Wording,
-		Language: c.Language, Consented: c.Consented, Withdrawn: c.Withdrawn(),
-		WithdrawnAt: instantOrNull(c.WithdrawnAt), Channel: c.Channel, GivenAt: instant(c.GivenAt),
-		RecordedAt: instant(c.RecordedAt), NoticeVersion: c.NoticeVersion, SHA256: c.SHA256, GivenBy: c.GivenBy,
-		RecordedBy: idOrNull(c.RecordedBy.UUID), EvidenceSHA256: orNull(c.EvidenceSHA256), Position: c.Position,
+		ID: c.ID.UUID, SubjectID: c.Subject.UUID, Purpose: c.Purpose, PurposeDescription: orNull(c.Wording),
+		Language: orNull(string(c.Language)), Consented: c.Consented, Withdrawn: c.Withdrawn(),
+		WithdrawnAt: instantOrNull(c.WithdrawnAt), Channel: orNull(string(c.Channel)), GivenAt: instant(c.GivenAt),
+		RecordedAt: instant(c.RecordedAt), SHA256: orNull(c.SHA256), GivenBy: c.GivenBy,
+		RecordedBy: idOrNull(c.RecordedBy.UUID), EvidenceSHA256: orNull(c.EvidenceSHA256),
+		EvidenceGrade: orNull(string(c.Grade)), Source: orNull(c.Source), Position: c.Position,
 	}
 	if c.Consented {
 		b.ConsentedAt = instantOrNull(c.GivenAt)
+	}
+	if c.NoticeVersion > 0 {
+		b.NoticeVersion = &c.NoticeVersion
 	}
 	return b
 }
@@ -313,6 +319,8 @@ type checkConsentOutput struct {
 		Position   int64         `json:"position" doc:"The log position that the answer is based on." example:"1042"`
 		ValidUntil *instant      `json:"valid_until" nullable:"true" doc:"When the consent expires; null: never."`
 		DecidedBy  *decidedBody  `json:"decided_by" doc:"The event that decides it; null: none."`
+
+		EvidenceGrade *string `json:"evidence_grade" enum:"claimed,documented,witnessed" doc:"Set if only a claim by another source decides it: what that rests on. null: no claim decides it."`
 	} `nameHint:"Check"`
 }
 
@@ -346,6 +354,7 @@ func (s *server) checkConsent(
 
 	var out checkConsentOutput
 	out.Body.Allowed, out.Body.Reason, out.Body.Basis, out.Body.Position = c.Allowed, c.Reason, c.Basis, c.Position
+	out.Body.EvidenceGrade = orNull(string(c.Grade))
 	if c.Decided {
 		out.Body.DecidedBy = &decidedBody{
 			EventID: c.By.EventID, EventType: c.By.Event.EventType(), Position: c.By.Position,

@@ -105,6 +105,19 @@ func isWithdrawal(e *domain.Recorded) bool {
 	return ok
 }
 
+// withdrawnPurpose returns the purpose that an event withdraws consent for, or "".
+func withdrawnPurpose(e domain.Recorded) string {
+	switch e := e.Event.(type) {
+	case *domain.ConsentWithdrawn:
+		return e.Purpose
+	case *domain.ConsentClaimed:
+		if e.Claim.Decided == domain.OutcomeWithdrawn {
+			return e.Purpose
+		}
+	}
+	return ""
+}
+
 // decisions names a person's decisions about one purpose.
 type decisions struct {
 	stream
@@ -114,7 +127,7 @@ type decisions struct {
 
 // ended reads the rows from before the page that its withdrawals end, or end earlier than
 // before, and returns them changed accordingly. A grant ends with the first withdrawal
-// after it, by effective time and position.
+// after it, by effective time and position; only a claimed grant ends with a claimed one.
 func (c consents) ended(ctx context.Context, tx pgx.Tx, page []domain.Recorded) ([]consentRow, error) {
 	const from = `
 		from unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[]) k (tenant, subject, purpose, since)
@@ -123,8 +136,8 @@ func (c consents) ended(ctx context.Context, tx pgx.Tx, page []domain.Recorded) 
 
 	withdrawals := make(map[decisions][]domain.Recorded)
 	for _, e := range page {
-		if w, ok := e.Event.(*domain.ConsentWithdrawn); ok {
-			key := decisions{streamOf(e), w.Purpose}
+		if purpose := withdrawnPurpose(e); purpose != "" {
+			key := decisions{streamOf(e), purpose}
 			withdrawals[key] = append(withdrawals[key], e)
 		}
 	}
@@ -153,6 +166,9 @@ func (c consents) ended(ctx context.Context, tx pgx.Tx, page []domain.Recorded) 
 	changed := rows[:0]
 	for _, r := range rows {
 		in := withdrawals[decisions{stream{r.Tenant.UUID, r.Subject.UUID}, r.Purpose}]
+		if r.Grade == "" {
+			in = slices.DeleteFunc(slices.Clone(in), func(w domain.Recorded) bool { return !isWithdrawal(&w) })
+		}
 		first, _ := slices.BinarySearchFunc(in, r.GivenAt, func(w domain.Recorded, given time.Time) int {
 			return w.EffectiveAt.Compare(given)
 		})
@@ -169,23 +185,41 @@ func (c consents) ended(ctx context.Context, tx pgx.Tx, page []domain.Recorded) 
 // laterWithdrawals reads the withdrawals recorded before the page that may end consents
 // of the page that were given even earlier.
 func laterWithdrawals(ctx context.Context, tx follow.Tx, page []domain.Recorded) ([]domain.Recorded, error) {
+	late := func(e domain.Recorded) bool { return !isWithdrawal(&e) && e.EffectiveAt.Before(e.RecordedAt) }
+	claimed := func(e domain.Recorded) bool { return domain.GradeOf(e.Event) != "" }
+
+	var later []domain.Recorded
+	for _, look := range []struct {
+		of domain.Event
+		by func(domain.Recorded) bool // whose decisions it may end
+	}{
+		{(*domain.ConsentWithdrawn)(nil), late},
+		{(*domain.ConsentClaimed)(nil), claimed},
+	} {
+		since := earliest(page, look.by)
+		if len(since) == 0 {
+			continue
+		}
+
+		events, err := tx.Log.EffectiveSince(ctx, tx, look.of, since, page[0].Position-1)
+		if err != nil {
+			return nil, fmt.Errorf("load withdrawals: %w", err)
+		}
+		later = append(later, events...)
+	}
+	return slices.DeleteFunc(later, func(e domain.Recorded) bool { return withdrawnPurpose(e) == "" }), nil
+}
+
+// earliest returns when the first of some events of a page takes effect, by person.
+func earliest(page []domain.Recorded, wanted func(domain.Recorded) bool) map[domain.UserID]time.Time {
 	since := make(map[domain.UserID]time.Time)
 	for _, e := range page {
 		subject := domain.UserID{UUID: e.Stream.ID}
-		late := !isWithdrawal(&e) && e.EffectiveAt.Before(e.RecordedAt)
-		if earliest, ok := since[subject]; late && (!ok || e.EffectiveAt.Before(earliest)) {
+		if first, ok := since[subject]; wanted(e) && (!ok || e.EffectiveAt.Before(first)) {
 			since[subject] = e.EffectiveAt
 		}
 	}
-	if len(since) == 0 {
-		return nil, nil
-	}
-
-	events, err := tx.Log.EffectiveSince(ctx, tx, (*domain.ConsentWithdrawn)(nil), since, page[0].Position-1)
-	if err != nil {
-		return nil, fmt.Errorf("load withdrawals: %w", err)
-	}
-	return events, nil
+	return since
 }
 
 // foldConsents returns one subject's rows: all of them if the history is whole.
@@ -193,7 +227,7 @@ func foldConsents(history []domain.Recorded) []consentRow {
 	decided := make(map[uuid.UUID]int64, len(history))
 	for i := range history {
 		switch history[i].Event.(type) {
-		case *domain.ConsentGranted, *domain.ConsentRefused:
+		case *domain.ConsentGranted, *domain.ConsentRefused, *domain.ConsentClaimed:
 			decided[history[i].Record] = history[i].Position
 		}
 	}
@@ -241,6 +275,8 @@ func consentsTable() readTable[consentRow] {
 		col("withdrawn_at", "timestamptz", func(r consentRow) *time.Time { return unlessZero(r.WithdrawnAt) }),
 		col("decided", "bigint", func(r consentRow) int64 { return r.Decided }),
 		col("position", "bigint", func(r consentRow) int64 { return r.Position }),
+		col("evidence_grade", "text", func(r consentRow) string { return string(r.Grade) }),
+		col("source", "text", func(r consentRow) string { return r.Source }),
 	}
 
 	return readTable[consentRow]{
@@ -264,7 +300,7 @@ func scanConsent(r pgx.CollectableRow) (consentRow, error) {
 	var withdrawnAt *time.Time
 	err := r.Scan(&c.ID.UUID, &c.Tenant.UUID, &c.Subject.UUID, &c.Purpose, &c.NoticeVersion, &c.Wording, &c.SHA256,
 		&c.Language, &c.Consented, &c.Channel, &c.GivenBy, &recordedBy, &c.EvidenceSHA256, &c.GivenAt, &c.RecordedAt,
-		&withdrawnAt, &c.Decided, &c.Position)
+		&withdrawnAt, &c.Decided, &c.Position, &c.Grade, &c.Source)
 
 	c.GivenAt, c.RecordedAt = c.GivenAt.UTC(), c.RecordedAt.UTC()
 	if recordedBy != nil {

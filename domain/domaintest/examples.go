@@ -154,7 +154,20 @@ func consentExamples() []domain.Event {
 				Reason: "My neighbour <Piet & Co> reads my post.", EvidenceReference: "box 5, letter 3",
 			}),
 		},
+		ClaimedGrant(),
 	}
+}
+
+// ClaimedGrant is what a spreadsheet says: the grant on paper of 1 March 2026, of which
+// it knows only the day.
+func ClaimedGrant() *domain.ConsentClaimed {
+	d := PaperGrant().Decision
+	d.ConsentID, d.GivenAt = Consent(3), Clock("2026-02-28 22:00")
+
+	return &domain.ConsentClaimed{Decision: d, Claim: domain.ConsentClaim{
+		Decided: domain.OutcomeGranted, Grade: domain.GradeDocumented, Source: "newsletter list of 2025",
+		FileSHA256: domain.WordingHash("newsletter.csv"), Line: 12, DayOnly: true,
+	}}
 }
 
 func purposeExamples() []domain.Event {

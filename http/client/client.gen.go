@@ -61,6 +61,13 @@ const (
 	CheckBasisSubjectInterest    CheckBasis = "subject_interest"
 )
 
+// Defines values for CheckEvidenceGrade.
+const (
+	CheckEvidenceGradeClaimed    CheckEvidenceGrade = "claimed"
+	CheckEvidenceGradeDocumented CheckEvidenceGrade = "documented"
+	CheckEvidenceGradeWitnessed  CheckEvidenceGrade = "witnessed"
+)
+
 // Defines values for CheckReason.
 const (
 	CheckReasonGranted              CheckReason = "granted"
@@ -73,6 +80,13 @@ const (
 	CheckReasonWithdrawn            CheckReason = "withdrawn"
 )
 
+// Defines values for ClaimBodyDecided.
+const (
+	ClaimBodyDecidedGranted   ClaimBodyDecided = "granted"
+	ClaimBodyDecidedRefused   ClaimBodyDecided = "refused"
+	ClaimBodyDecidedWithdrawn ClaimBodyDecided = "withdrawn"
+)
+
 // Defines values for ConsentBodyChannel.
 const (
 	ConsentBodyChannelCounter  ConsentBodyChannel = "counter"
@@ -81,6 +95,13 @@ const (
 	ConsentBodyChannelUssd     ConsentBodyChannel = "ussd"
 	ConsentBodyChannelWeb      ConsentBodyChannel = "web"
 	ConsentBodyChannelWhatsapp ConsentBodyChannel = "whatsapp"
+)
+
+// Defines values for ConsentBodyEvidenceGrade.
+const (
+	ConsentBodyEvidenceGradeClaimed    ConsentBodyEvidenceGrade = "claimed"
+	ConsentBodyEvidenceGradeDocumented ConsentBodyEvidenceGrade = "documented"
+	ConsentBodyEvidenceGradeWitnessed  ConsentBodyEvidenceGrade = "witnessed"
 )
 
 // Defines values for ConsentBodyGivenBy.
@@ -154,6 +175,13 @@ const (
 	HistoryBodyChannelWhatsapp HistoryBodyChannel = "whatsapp"
 )
 
+// Defines values for HistoryBodyEvidenceGrade.
+const (
+	HistoryBodyEvidenceGradeClaimed    HistoryBodyEvidenceGrade = "claimed"
+	HistoryBodyEvidenceGradeDocumented HistoryBodyEvidenceGrade = "documented"
+	HistoryBodyEvidenceGradeWitnessed  HistoryBodyEvidenceGrade = "witnessed"
+)
+
 // Defines values for HistoryBodyGivenBy.
 const (
 	HistoryBodyGivenByCompetentPerson HistoryBodyGivenBy = "competent_person"
@@ -209,10 +237,12 @@ const (
 	ProblemCodeAlreadyGranted          ProblemCode = "already_granted"
 	ProblemCodeAnotherLog              ProblemCode = "another_log"
 	ProblemCodeBusy                    ProblemCode = "busy"
+	ProblemCodeClaimChanged            ProblemCode = "claim_changed"
 	ProblemCodeClockDiffers            ProblemCode = "clock_differs"
 	ProblemCodeCodeTaken               ProblemCode = "code_taken"
 	ProblemCodeCompetentPersonRequired ProblemCode = "competent_person_required"
 	ProblemCodeConsentRequired         ProblemCode = "consent_required"
+	ProblemCodeDecidedHere             ProblemCode = "decided_here"
 	ProblemCodeEmailTaken              ProblemCode = "email_taken"
 	ProblemCodeEvidenceRequired        ProblemCode = "evidence_required"
 	ProblemCodeForbidden               ProblemCode = "forbidden"
@@ -409,6 +439,13 @@ const (
 	WithdrawnConsentBodyChannelUssd     WithdrawnConsentBodyChannel = "ussd"
 	WithdrawnConsentBodyChannelWeb      WithdrawnConsentBodyChannel = "web"
 	WithdrawnConsentBodyChannelWhatsapp WithdrawnConsentBodyChannel = "whatsapp"
+)
+
+// Defines values for WithdrawnConsentBodyEvidenceGrade.
+const (
+	WithdrawnConsentBodyEvidenceGradeClaimed    WithdrawnConsentBodyEvidenceGrade = "claimed"
+	WithdrawnConsentBodyEvidenceGradeDocumented WithdrawnConsentBodyEvidenceGrade = "documented"
+	WithdrawnConsentBodyEvidenceGradeWitnessed  WithdrawnConsentBodyEvidenceGrade = "witnessed"
 )
 
 // Defines values for WithdrawnConsentBodyGivenBy.
@@ -677,6 +714,9 @@ type Check struct {
 	// DecidedBy The event that decides it; null: none.
 	DecidedBy *DecidedBody `json:"decided_by"`
 
+	// EvidenceGrade Set if only a claim by another source decides it: what that rests on. null: no claim decides it.
+	EvidenceGrade *CheckEvidenceGrade `json:"evidence_grade"`
+
 	// Position The log position that the answer is based on.
 	//
 	// Examples: 1042
@@ -694,10 +734,40 @@ type Check struct {
 // CheckBasis The POPIA s11 ground of the purpose.
 type CheckBasis string
 
+// CheckEvidenceGrade Set if only a claim by another source decides it: what that rests on. null: no claim decides it.
+type CheckEvidenceGrade string
+
 // CheckReason The first of these that applies. unknown_subject: the person was not known at known_at; not_yet_given: a consent takes effect after at.
 //
 // Examples: granted
 type CheckReason string
+
+// ClaimBody defines model for ClaimBody.
+type ClaimBody struct {
+	// DayOnly Only the day is known: given_at is its beginning in South Africa.
+	//
+	// Examples: true
+	DayOnly bool `json:"day_only"`
+
+	// Decided What the person is said to have decided.
+	Decided ClaimBodyDecided `json:"decided"`
+
+	// FileSHA256 SHA-256 of the file that says so.
+	//
+	// Examples: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+	FileSHA256 string `json:"file_sha256"`
+
+	// Line The line of that file.
+	//
+	// Examples: 12
+	Line int64 `json:"line"`
+
+	// Source Examples: newsletter list of 2025
+	Source string `json:"source"`
+}
+
+// ClaimBodyDecided What the person is said to have decided.
+type ClaimBodyDecided string
 
 // CompetentPersonBody defines model for CompetentPersonBody.
 type CompetentPersonBody struct {
@@ -723,9 +793,12 @@ type ConfirmTOTPBody struct {
 
 // ConsentBody defines model for ConsentBody.
 type ConsentBody struct {
-	Channel ConsentBodyChannel `json:"channel"`
+	// Channel null, only in a claim: not known.
+	//
+	// Examples: web
+	Channel *ConsentBodyChannel `json:"channel"`
 
-	// Consented false: a refusal.
+	// Consented false: a refusal, or a claimed withdrawal.
 	//
 	// Examples: true
 	Consented bool `json:"consented"`
@@ -734,6 +807,9 @@ type ConsentBody struct {
 	//
 	// Examples: 2026-03-01T12:00:00.000000Z
 	ConsentedAt *time.Time `json:"consented_at"`
+
+	// EvidenceGrade Set if this is only claimed by another source: claimed, nothing else is known; documented, a document or recording is kept; witnessed, a signed statement of somebody who was present is kept. null: recorded here.
+	EvidenceGrade *ConsentBodyEvidenceGrade `json:"evidence_grade"`
 
 	// EvidenceSHA256 SHA-256 of the scanned form or other evidence; null: none.
 	EvidenceSHA256 *string `json:"evidence_sha256"`
@@ -745,11 +821,15 @@ type ConsentBody struct {
 	GivenBy ConsentBodyGivenBy `json:"given_by"`
 	ID      uuid.UUID          `json:"id"`
 
-	// Language Examples: zu
-	Language ConsentBodyLanguage `json:"language"`
+	// Language null, only in a claim: not known.
+	//
+	// Examples: zu
+	Language *ConsentBodyLanguage `json:"language"`
 
-	// NoticeVersion Examples: 1
-	NoticeVersion int64 `json:"notice_version"`
+	// NoticeVersion null, only in a claim: not known, so that it is no consent to any wording.
+	//
+	// Examples: 1
+	NoticeVersion *int64 `json:"notice_version"`
 
 	// Position Position of its newest event.
 	//
@@ -759,10 +839,10 @@ type ConsentBody struct {
 	// Purpose Examples: sms_alert
 	Purpose string `json:"purpose"`
 
-	// PurposeDescription The wording that was shown.
+	// PurposeDescription The wording that was shown; null, only in a claim: not known.
 	//
 	// Examples: Ukukuthumelela izaziso ze-SMS mayelana nokuphazamiseka kwamanzi nogesi.
-	PurposeDescription string `json:"purpose_description"`
+	PurposeDescription *string `json:"purpose_description"`
 
 	// RecordedAt When it was recorded.
 	RecordedAt time.Time `json:"recorded_at"`
@@ -770,10 +850,13 @@ type ConsentBody struct {
 	// RecordedBy The account that recorded it; null: an operator.
 	RecordedBy *uuid.UUID `json:"recorded_by"`
 
-	// SHA256 SHA-256 of the wording shown.
+	// SHA256 SHA-256 of the wording shown; null, only in a claim: not known.
 	//
 	// Examples: 73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e
-	SHA256    string    `json:"sha256"`
+	SHA256 *string `json:"sha256"`
+
+	// Source The source that claims it; null: recorded here.
+	Source    *string   `json:"source"`
 	SubjectID uuid.UUID `json:"subject_id"`
 
 	// Withdrawn Examples: false
@@ -781,13 +864,20 @@ type ConsentBody struct {
 	WithdrawnAt *time.Time `json:"withdrawn_at"`
 }
 
-// ConsentBodyChannel defines model for ConsentBody.Channel.
+// ConsentBodyChannel null, only in a claim: not known.
+//
+// Examples: web
 type ConsentBodyChannel string
+
+// ConsentBodyEvidenceGrade Set if this is only claimed by another source: claimed, nothing else is known; documented, a document or recording is kept; witnessed, a signed statement of somebody who was present is kept. null: recorded here.
+type ConsentBodyEvidenceGrade string
 
 // ConsentBodyGivenBy Who decided (POPIA s35).
 type ConsentBodyGivenBy string
 
-// ConsentBodyLanguage Examples: zu
+// ConsentBodyLanguage null, only in a claim: not known.
+//
+// Examples: zu
 type ConsentBodyLanguage string
 
 // CreateUserBody defines model for CreateUserBody.
@@ -1034,6 +1124,9 @@ type HistoryBody struct {
 	// Channel Examples: paper
 	Channel *HistoryBodyChannel `json:"channel"`
 
+	// Claim Who claims it, and where; null: recorded here.
+	Claim *ClaimBody `json:"claim"`
+
 	// CompetentPerson Who decided for the subject (POPIA s35).
 	CompetentPerson *CompetentPersonBody `json:"competent_person"`
 	ConsentID       uuid.UUID            `json:"consent_id"`
@@ -1041,6 +1134,9 @@ type HistoryBody struct {
 
 	// EventType Examples: consent.granted.v1
 	EventType string `json:"event_type"`
+
+	// EvidenceGrade Set if this is only claimed by another source; null: recorded here. In a claim, null above means not known.
+	EvidenceGrade *HistoryBodyEvidenceGrade `json:"evidence_grade"`
 
 	// EvidenceReference Where the evidence is kept.
 	//
@@ -1102,6 +1198,9 @@ type HistoryBodyCause string
 
 // HistoryBodyChannel Examples: paper
 type HistoryBodyChannel string
+
+// HistoryBodyEvidenceGrade Set if this is only claimed by another source; null: recorded here. In a claim, null above means not known.
+type HistoryBodyEvidenceGrade string
 
 // HistoryBodyGivenBy Examples: competent_person
 type HistoryBodyGivenBy string
@@ -1820,9 +1919,12 @@ type WithdrawConsentBody struct {
 
 // WithdrawnConsentBody defines model for WithdrawnConsentBody.
 type WithdrawnConsentBody struct {
-	Channel WithdrawnConsentBodyChannel `json:"channel"`
+	// Channel null, only in a claim: not known.
+	//
+	// Examples: web
+	Channel *WithdrawnConsentBodyChannel `json:"channel"`
 
-	// Consented false: a refusal.
+	// Consented false: a refusal, or a claimed withdrawal.
 	//
 	// Examples: true
 	Consented bool `json:"consented"`
@@ -1831,6 +1933,9 @@ type WithdrawnConsentBody struct {
 	//
 	// Examples: 2026-03-01T12:00:00.000000Z
 	ConsentedAt *time.Time `json:"consented_at"`
+
+	// EvidenceGrade Set if this is only claimed by another source: claimed, nothing else is known; documented, a document or recording is kept; witnessed, a signed statement of somebody who was present is kept. null: recorded here.
+	EvidenceGrade *WithdrawnConsentBodyEvidenceGrade `json:"evidence_grade"`
 
 	// EvidenceSHA256 SHA-256 of the scanned form or other evidence; null: none.
 	EvidenceSHA256 *string `json:"evidence_sha256"`
@@ -1842,11 +1947,15 @@ type WithdrawnConsentBody struct {
 	GivenBy WithdrawnConsentBodyGivenBy `json:"given_by"`
 	ID      uuid.UUID                   `json:"id"`
 
-	// Language Examples: zu
-	Language WithdrawnConsentBodyLanguage `json:"language"`
+	// Language null, only in a claim: not known.
+	//
+	// Examples: zu
+	Language *WithdrawnConsentBodyLanguage `json:"language"`
 
-	// NoticeVersion Examples: 1
-	NoticeVersion int64 `json:"notice_version"`
+	// NoticeVersion null, only in a claim: not known, so that it is no consent to any wording.
+	//
+	// Examples: 1
+	NoticeVersion *int64 `json:"notice_version"`
 
 	// Position Position of its newest event.
 	//
@@ -1856,10 +1965,10 @@ type WithdrawnConsentBody struct {
 	// Purpose Examples: sms_alert
 	Purpose string `json:"purpose"`
 
-	// PurposeDescription The wording that was shown.
+	// PurposeDescription The wording that was shown; null, only in a claim: not known.
 	//
 	// Examples: Ukukuthumelela izaziso ze-SMS mayelana nokuphazamiseka kwamanzi nogesi.
-	PurposeDescription string `json:"purpose_description"`
+	PurposeDescription *string `json:"purpose_description"`
 
 	// RecordedAt When it was recorded.
 	RecordedAt time.Time `json:"recorded_at"`
@@ -1867,10 +1976,13 @@ type WithdrawnConsentBody struct {
 	// RecordedBy The account that recorded it; null: an operator.
 	RecordedBy *uuid.UUID `json:"recorded_by"`
 
-	// SHA256 SHA-256 of the wording shown.
+	// SHA256 SHA-256 of the wording shown; null, only in a claim: not known.
 	//
 	// Examples: 73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e
-	SHA256 string `json:"sha256"`
+	SHA256 *string `json:"sha256"`
+
+	// Source The source that claims it; null: recorded here.
+	Source *string `json:"source"`
 
 	// Staying If this closed the account: consents not given through it, which stay in force; staff can withdraw them. Otherwise null.
 	Staying   *[]ConsentBody `json:"staying"`
@@ -1881,13 +1993,20 @@ type WithdrawnConsentBody struct {
 	WithdrawnAt *time.Time `json:"withdrawn_at"`
 }
 
-// WithdrawnConsentBodyChannel defines model for WithdrawnConsentBody.Channel.
+// WithdrawnConsentBodyChannel null, only in a claim: not known.
+//
+// Examples: web
 type WithdrawnConsentBodyChannel string
+
+// WithdrawnConsentBodyEvidenceGrade Set if this is only claimed by another source: claimed, nothing else is known; documented, a document or recording is kept; witnessed, a signed statement of somebody who was present is kept. null: recorded here.
+type WithdrawnConsentBodyEvidenceGrade string
 
 // WithdrawnConsentBodyGivenBy Who decided (POPIA s35).
 type WithdrawnConsentBodyGivenBy string
 
-// WithdrawnConsentBodyLanguage Examples: zu
+// WithdrawnConsentBodyLanguage null, only in a claim: not known.
+//
+// Examples: zu
 type WithdrawnConsentBodyLanguage string
 
 // AuditLogParams defines parameters for AuditLog.

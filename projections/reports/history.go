@@ -37,6 +37,10 @@ type HistoryEntry struct {
 
 	EvidenceSHA256 string
 
+	// Claim is of a claim; zero for what was recorded here. Of a claim, what its source
+	// does not know is zero.
+	Claim domain.ConsentClaim
+
 	// Personal is the state of the fields below: Absent (there never were any), Open,
 	// Erased or Withheld.
 	Personal          domain.PersonalState
@@ -86,6 +90,9 @@ func historyEntry(r domain.Recorded) HistoryEntry {
 		h.decided(e.Decision)
 	case *domain.ConsentRefused:
 		h.decided(e.Decision)
+	case *domain.ConsentClaimed:
+		h.decided(e.Decision)
+		h.Claim = e.Claim
 	case *domain.ConsentWithdrawn:
 		h.ConsentID, h.Purpose, h.RecordedBy = e.ConsentID, e.Purpose, e.RecordedBy
 		facts, _ := e.Private.Get()
@@ -110,6 +117,6 @@ func (h *HistoryEntry) decided(d domain.Decision) {
 func consentTypes() []string {
 	return []string{
 		(*domain.ConsentGranted)(nil).EventType(), (*domain.ConsentRefused)(nil).EventType(),
-		(*domain.ConsentWithdrawn)(nil).EventType(),
+		(*domain.ConsentWithdrawn)(nil).EventType(), (*domain.ConsentClaimed)(nil).EventType(),
 	}
 }
