@@ -241,6 +241,10 @@ func (h *Handler) closeAccount(
 		return err
 	}
 	user, admins := domain.Fold[domain.User](of(history, person)), domain.Fold[domain.Admins](of(history, staff))
+	if !user.Account { // and must have none when this is appended
+		a.Expects = append(a.Expects, domain.Expectation{Tenant: a.Tenant, Stream: person, Version: user.Version})
+		return nil
+	}
 
 	if !own {
 		if err := mayClose(call, user, left); err != nil {

@@ -75,7 +75,8 @@ func (h *Handler) erasure(
 		return domain.Append{}, err
 	}
 
-	user, asked := domain.Fold[domain.User](of(events, person)), domain.Fold[domain.Rights](of(events, rights))
+	resident, asked := domain.Fold[domain.Resident](of(events, person)), domain.Fold[domain.Rights](of(events, rights))
+	user := resident.User
 	if !user.Exists() {
 		return domain.Append{}, domain.Refuse(domain.CodeNotFound, "There is no such user.")
 	}
@@ -102,6 +103,7 @@ func (h *Handler) erasure(
 		},
 	}
 	a.Side = append(a.Side, releaseEmail(user)...)
+	a.Side = append(a.Side, releaseExternalIDs(a.Tenant, subject.UUID, resident.ExternalIDs)...)
 
 	history := of(events, consents)
 	if withdrawn := domain.WithdrawAll(history, subject != call.User); len(withdrawn) > 0 {

@@ -36,6 +36,14 @@ func (c Call) Subject(asked domain.UserID) (domain.UserID, error) {
 
 func (c Call) isAdmin() bool { return c.system || c.actor.Role == domain.Admin }
 
+// demandStaff refuses everybody but staff who may act for other people.
+func (c Call) demandStaff() error {
+	if !c.ActsForOthers() {
+		return domain.Refuse(domain.CodeForbidden, "Only staff may act for another person.")
+	}
+	return nil
+}
+
 // demandAdmin refuses everybody but an admin. act completes the sentence "Only an admin
 // may …".
 func (c Call) demandAdmin(act string) error {

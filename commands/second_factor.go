@@ -324,5 +324,6 @@ func (h *Handler) countWrongCode(ctx context.Context, call Call, command string,
 // isStale reports whether a code must be checked again.
 func isStale(err error) bool {
 	_, stale := errors.AsType[*domain.CodeStaleError](err)
-	return stale
+	// Whoever took an external id meanwhile is named when it is decided again.
+	return stale || isClaimTaken(err, domain.ExternalIDClaim)
 }

@@ -15,7 +15,7 @@ type ChangeRole struct {
 }
 
 // ChangeRole changes the role. Errors: forbidden, not_found, stale, validation_failed,
-// last_admin, consent_required, subject_erased.
+// no_account, last_admin, consent_required, subject_erased.
 func (h *Handler) ChangeRole(ctx context.Context, call Call, c ChangeRole) (Answer[domain.User], error) {
 	return h.changeStaff(ctx, call, "user.change_role", c.User, c.Role, func(s *staffChange) ([]domain.Event, error) {
 		s.restOnConsents()
@@ -38,11 +38,15 @@ type DeactivateUser struct {
 }
 
 // DeactivateUser closes the account and ends its sessions, so its next request is
-// refused. Errors: forbidden, not_found, stale, last_admin, subject_erased.
+// refused. Errors: forbidden, not_found, stale, no_account, last_admin, subject_erased.
 func (h *Handler) DeactivateUser(ctx context.Context, call Call, c DeactivateUser) (Answer[domain.User], error) {
 	return h.changeStaff(ctx, call, "user.deactivate", c.User, nil, func(s *staffChange) ([]domain.Event, error) {
 		if s.user.Erased {
 			return nil, subjectErased()
+		}
+
+		if !s.user.Account {
+			return nil, domain.NoAccount()
 		}
 
 		events := s.user.Deactivate(domain.CauseAdmin)

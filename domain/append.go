@@ -73,6 +73,7 @@ const (
 	EmailClaim            ClaimKind = "email"
 	MunicipalityCodeClaim ClaimKind = "municipality_code"
 	MunicipalityNameClaim ClaimKind = "municipality_name"
+	ExternalIDClaim       ClaimKind = "external_id" // of a resident; Value is type:value
 )
 
 // Claim is a value held at most once within a tenant. Value is in canonical form; only

@@ -23,6 +23,9 @@ const (
 	CodeUnknownMunicipality  Code = "unknown_municipality"
 	CodeMunicipalityInactive Code = "municipality_inactive"
 	CodeEmailTaken           Code = "email_taken"
+	CodeExternalIDTaken      Code = "external_id_taken"
+	CodeHasAccount           Code = "has_account"
+	CodeNoAccount            Code = "no_account"
 	CodeCodeTaken            Code = "code_taken"
 	CodeNameTaken            Code = "name_taken"
 	CodeConsentRequired      Code = "consent_required"
@@ -116,8 +119,16 @@ func Refusals() map[Code]Refusal {
 
 		// Accounts and municipalities.
 		CodeEmailTaken: {ClassConflict, "An account with this e-mail address already exists in this municipality."},
-		CodeCodeTaken:  {ClassConflict, "Another municipality has this code."},
-		CodeNameTaken:  {ClassConflict, "Another municipality has this name."},
+		CodeExternalIDTaken: {
+			ClassConflict, "Another person of this municipality has this meter; see subject_id.",
+		},
+		CodeHasAccount: {
+			ClassConflict,
+			"This person has an account, and changes their own details; staff change only their external ids.",
+		},
+		CodeNoAccount: {ClassConflict, "This person has no account: staff recorded them."},
+		CodeCodeTaken: {ClassConflict, "Another municipality has this code."},
+		CodeNameTaken: {ClassConflict, "Another municipality has this name."},
 
 		// Purposes and consents.
 		CodeConsentRequired: {ClassInvalid, "An account needs consent to the purpose platform_registration."},
@@ -232,6 +243,8 @@ type Error struct {
 	// ConsentID is set where an existing consent is the reason (already_granted,
 	// in_force).
 	ConsentID ConsentID
+	// SubjectID is set where another person is the reason (external_id_taken).
+	SubjectID UserID
 	// Wait is how long the same command will be refused, where that is known.
 	Wait  time.Duration
 	cause error

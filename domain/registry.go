@@ -34,6 +34,9 @@ func eventTypes() map[string]registration {
 		"user.second_factor_removed.v1": registered[SecondFactorRemoved](UserStream, OpUpdate, "users"),
 		"user.erased.v1":                registered[UserErased](UserStream, OpDelete, "users"),
 
+		"resident.recorded.v1":        registered[ResidentRecorded](UserStream, OpCreate, "users"),
+		"resident.details_changed.v1": registered[ResidentDetailsChanged](UserStream, OpUpdate, "users"),
+
 		"admin.added.v1":     registered[AdminAdded](AdminsStream, OpCreate, "admins"),
 		"admin.removed.v1":   registered[AdminRemoved](AdminsStream, OpDelete, "admins"),
 		"officers.listed.v1": registered[OfficersListed](OfficersStream, OpUpdate, "officers"),

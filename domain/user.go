@@ -128,6 +128,7 @@ type User struct {
 	Email             string // as people read it: ShownEmail
 	FullName          string
 	Phone             string
+	Account           bool // can sign in, or could until it was closed; the rest are residents whom staff recorded
 	Active            bool
 	Erased            bool
 	CreatedAt         time.Time
@@ -150,8 +151,18 @@ func (u User) Evolve(r Recorded) User {
 		u = User{
 			ID: UserID{r.Stream.ID}, Tenant: r.Tenant, MunicipalityCode: e.MunicipalityCode, Role: e.Role,
 			PreferredLanguage: e.PreferredLanguage, Email: ShownEmail(person.Email), FullName: person.FullName,
+			Phone: person.Phone, Account: true, Active: true, Erased: e.Person.State() == Erased,
+			CreatedAt: r.RecordedAt,
+		}
+	case *ResidentRecorded:
+		person, _ := e.Person.Get()
+		u = User{
+			ID: UserID{r.Stream.ID}, Tenant: r.Tenant, MunicipalityCode: e.MunicipalityCode, Role: Citizen,
+			PreferredLanguage: e.PreferredLanguage, Email: ShownEmail(person.Email), FullName: person.FullName,
 			Phone: person.Phone, Active: true, Erased: e.Person.State() == Erased, CreatedAt: r.RecordedAt,
 		}
+	case *ResidentDetailsChanged:
+		u = u.withDetails(e)
 	case *UserProfileChanged:
 		u = u.withProfile(e)
 	case *UserEmailChanged:
@@ -195,6 +206,18 @@ func (u User) withProfile(e *UserProfileChanged) User {
 		u.Phone = person.Phone.New
 	}
 
+	return u
+}
+
+func (u User) withDetails(e *ResidentDetailsChanged) User {
+	person, _ := e.Person.Get()
+	u = u.withProfile(&UserProfileChanged{
+		PreferredLanguage: e.PreferredLanguage,
+		Person:            Known(ProfileChanges{FullName: person.FullName, Phone: person.Phone}),
+	})
+	if person.Email != nil {
+		u.Email = ShownEmail(person.Email.New)
+	}
 	return u
 }
 
@@ -331,6 +354,11 @@ func (c ChangeProfile) validate() error {
 	return f.Err()
 }
 
+// NoAccount is the refusal of a command about an account that does not exist.
+func NoAccount() *Error {
+	return Refuse(CodeNoAccount, "This person has no account: staff recorded them.")
+}
+
 // Deactivate returns the event that closes the account, or nothing if it is closed.
 func (u User) Deactivate(cause string) []Event {
 	if !u.Active {
@@ -350,6 +378,8 @@ func (u User) Reactivate(cause string, consents Consents) ([]Event, error) {
 		return nil, Refuse(CodeSubjectErased, "This person's data was erased.")
 	case u.Active:
 		return nil, nil
+	case !u.Account:
+		return nil, NoAccount()
 	case !inForce && (u.Role == Citizen || cause == CauseConsentWithdrawn):
 		return nil, Refuse(CodeConsentRequired,
 			"The consent that this account rests on is not in force; it must be given again.")
@@ -383,6 +413,9 @@ func (u User) ChangeRole(role Role, consents Consents) ([]Event, error) {
 	}
 	if u.Role == role {
 		return nil, nil
+	}
+	if !u.Account {
+		return nil, NoAccount()
 	}
 	if _, inForce := consents.InForce(PlatformRegistrationCode); role == Citizen && !inForce {
 		return nil, Refuse(CodeConsentRequired,

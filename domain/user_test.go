@@ -241,8 +241,8 @@ func TestAUserIsWhatItsEventsSay(t *testing.T) {
 
 	want := domain.User{
 		ID: domaintest.Thandi(), Tenant: domaintest.Msunduzi(), MunicipalityCode: "KZN225", Role: domain.Manager,
-		PreferredLanguage: domain.English, Email: "naidoo@example.co.za", FullName: "Thandi Naidoo", Active: true,
-		CreatedAt: domaintest.Clock("2026-01-05"), UpdatedAt: domaintest.Clock("2026-01-11"), Version: 7,
+		PreferredLanguage: domain.English, Email: "naidoo@example.co.za", FullName: "Thandi Naidoo", Account: true,
+		Active: true, CreatedAt: domaintest.Clock("2026-01-05"), UpdatedAt: domaintest.Clock("2026-01-11"), Version: 7,
 	}
 	if diff := domaintest.Diff(want, user(facts...)); diff != "" {
 		t.Errorf("state (-want +got):\n%s", diff)

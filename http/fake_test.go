@@ -150,6 +150,8 @@ func (s *fakeStore) EverHeld(
 		switch e := r.Event.(type) {
 		case *domain.UserRegistered:
 			role = e.Role
+		case *domain.ResidentRecorded:
+			role = domain.Citizen
 		case *domain.UserRoleChanged:
 			role = e.Role.New
 		}
@@ -603,7 +605,8 @@ func (q *fakeQueries) Users(
 
 	var all []domain.User
 	for _, u := range byID {
-		if (f.Role == "" || f.Role == u.Role) && (f.Email == "" || strings.EqualFold(f.Email, u.Email)) &&
+		if (f.ID.IsZero() || f.ID == u.ID) && (f.Account == nil || *f.Account == u.Account) &&
+			(f.Role == "" || f.Role == u.Role) && (f.Email == "" || strings.EqualFold(f.Email, u.Email)) &&
 			(f.Phone == "" || f.Phone == u.Phone) {
 			all = append(all, u)
 		}

@@ -51,7 +51,7 @@ type recipientBody struct {
 
 func myDataOf(d reports.Dossier, at time.Time) myDataBody {
 	b := myDataBody{
-		ExportTimestamp: instant(at), Position: d.Position, Profile: userOf(d.Profile),
+		ExportTimestamp: instant(at), Position: d.Position, Profile: residentOf(d.Profile),
 		Consents: each(d.Consents, consentOf), Requests: each(d.Rights.Requests, requestOf),
 		Holds: each(d.Rights.Holds, holdOf), Activity: each(d.Activity, auditOf), Reads: each(d.Reads, lookOf),
 		Recipients: []recipientBody{},
@@ -153,7 +153,7 @@ func (s *server) myPage(ctx context.Context, call commands.Call, in *myPageInput
 func (s *server) page(
 	ctx context.Context, call commands.Call, d reports.Dossier, language PageLanguage,
 ) (*myPageOutput, error) {
-	in := language.of(d.Profile)
+	in := language.of(d.Profile.User)
 	body := myDataOf(d, s.config.Now())
 
 	purposes, err := s.purposeTitles(ctx, call.Tenant, in, purposesIn(body))

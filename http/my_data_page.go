@@ -108,7 +108,7 @@ type writer struct {
 func (w writer) municipality(code string) string { return cmp.Or(w.municipalities[code], code) }
 
 func (w writer) profile(u userBody) paperRecord {
-	if u.FullName == "" && u.Email == "" {
+	if u.FullName == "" {
 		return paperRecord{w.of("erased_person"), w.facts(
 			"reference", short8(u.ID), "municipality", u.MunicipalityCode, "created_at", w.when(u.CreatedAt),
 			"updated_at", w.when(u.UpdatedAt),
@@ -116,7 +116,7 @@ func (w writer) profile(u userBody) paperRecord {
 	}
 
 	return paperRecord{u.FullName, w.facts(
-		"email", u.Email, "phone", deref(u.Phone), "preferred_language", w.of(string(u.PreferredLanguage)),
+		"email", deref(u.Email), "phone", deref(u.Phone), "preferred_language", w.of(string(u.PreferredLanguage)),
 		"municipality", u.MunicipalityCode, "role", w.of(string(u.Role)), "is_active", w.yes(u.IsActive),
 		"created_at", w.when(u.CreatedAt), "updated_at", w.when(u.UpdatedAt), "reference", short8(u.ID),
 	)}

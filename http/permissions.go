@@ -20,6 +20,7 @@ const (
 	selfOrStaff     who = "anyone signed in; staff also for others"
 	selfOrOverseers who = "anyone signed in; manager, admin also for others"
 	staff           who = "field_worker, manager, admin"
+	counter         who = "field_worker, manager, admin of a municipality"
 	overseers       who = "manager, admin"
 	auditors        who = "manager, admin; platform admin for all municipalities"
 	admins          who = "admin"
@@ -84,6 +85,7 @@ func permissions() map[who]map[party]reach {
 			platformAdmin: ownTenant,
 		},
 		staff:          {worker: ownTenant, manager: ownTenant, admin: ownTenant, platformAdmin: ownTenant},
+		counter:        {worker: ownTenant, manager: ownTenant, admin: ownTenant}, // SALGA has no residents
 		overseers:      {manager: ownTenant, admin: ownTenant, platformAdmin: ownTenant},
 		auditors:       {manager: ownTenant, admin: ownTenant, platformAdmin: everything},
 		admins:         {admin: ownTenant, platformAdmin: ownTenant},

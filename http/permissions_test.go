@@ -75,6 +75,10 @@ func (c cell) request(about thing) (path, body string, names bool) {
 		body = fmt.Sprintf(`{"email":%q,"password":%q,"full_name":"Sipho Zulu","role":"field_worker",
 			"municipality_code":%q}`, fresh(), password, about.code)
 		return path, body, true
+	case "record_resident":
+		body = fmt.Sprintf(`{"full_name":"Sipho Zulu","external_ids":[{"type":"meter","value":%q}]}`, uuid.NewString())
+	case "change_resident":
+		body = fmt.Sprintf(`{"add_external_ids":[{"type":"meter","value":%q}]}`, uuid.NewString())
 	case "record_consent":
 		body = strings.Replace(body, "sms_alert", "newsletter", 1)
 	case "get_municipality":
@@ -131,7 +135,7 @@ func (c cell) request(about thing) (path, body string, names bool) {
 // new route of a known kind of thing needs no change here.
 func (c cell) aboutInPath(path string, about thing) (string, bool) {
 	things := map[string]string{
-		"users": about.user, "subjects": about.user, "municipalities": about.tenant, "consents": about.consent,
+		"users": about.user, "subjects": about.user, "residents": about.user, "municipalities": about.tenant, "consents": about.consent,
 		"requests": about.request, "holds": about.hold, "certificates": about.certificate,
 	}
 

@@ -116,6 +116,7 @@ type problem struct {
 	Code      domain.Code         `json:"code" doc:"Stable name of the refusal, for programs."`
 	Errors    []domain.FieldError `json:"errors" nullable:"false" doc:"Faulty fields; empty if no field is at fault."`
 	ConsentID *uuid.UUID          `json:"consent_id,omitempty" format:"uuid" doc:"The existing consent (already_granted, in_force)."`
+	SubjectID *uuid.UUID          `json:"subject_id,omitempty" format:"uuid" doc:"The other person (external_id_taken)."`
 
 	headers http.Header
 }
@@ -155,6 +156,9 @@ func newProblem(e *domain.Error, exceptions map[domain.Code]int) *problem {
 	}
 	if e.ConsentID.UUID != uuid.Nil {
 		p.ConsentID = &e.ConsentID.UUID
+	}
+	if !e.SubjectID.IsZero() {
+		p.SubjectID = &e.SubjectID.UUID
 	}
 
 	switch status {

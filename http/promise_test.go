@@ -198,7 +198,7 @@ func TestAnAnswerThatDiffersFromTheDocumentIsNoticed(t *testing.T) {
 		"a media type":          func(a *answer) { a.header.Set("Content-Type", "text/plain") },
 		"a missing field":       func(a *answer) { delete(a.json, "email") },
 		"another field":         func(a *answer) { a.json["password"] = "x" },
-		"an unexpected null":    func(a *answer) { a.json["email"] = nil },
+		"an unexpected null":    func(a *answer) { a.json["full_name"] = nil },
 		"an unlisted value":     func(a *answer) { a.json["role"] = "king" },
 		"a text in a bad shape": func(a *answer) { a.json["id"] = "1" },
 	} {

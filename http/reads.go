@@ -95,6 +95,7 @@ func revealing() []domain.Code {
 		domain.CodeAlreadyGranted, domain.CodeInForce, domain.CodeNotGranted, domain.CodeConsentRequired,
 		domain.CodeLastAdmin, domain.CodeRetentionHold, domain.CodeStaffRecordKept, domain.CodeRequestClosed,
 		domain.CodeTooManyOpen, domain.CodeSubjectErased, domain.CodeStale,
+		domain.CodeHasAccount, domain.CodeNoAccount,
 	}
 }
 

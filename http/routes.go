@@ -183,7 +183,7 @@ func routes() []route {
 			id: "list_users", method: "GET", path: api + "/users",
 			who: staff, rate: accountRate, waits: "users",
 			serve:   on((*server).users),
-			summary: "Accounts of your municipality, newest first; field workers search by exact email or phone",
+			summary: "People of your municipality, newest first; field workers search by exact email, phone or external id",
 			codes:   []domain.Code{domain.CodeInvalid},
 		},
 		{
@@ -205,14 +205,17 @@ func routes() []route {
 			who: admins, rate: accountRate, versioned: true,
 			serve: on((*server).changeRole), summary: "Change the role of an account; the last admin stays admin",
 			codes: []domain.Code{
-				domain.CodeNotFound, domain.CodeLastAdmin, domain.CodeConsentRequired, domain.CodeSubjectErased,
+				domain.CodeNotFound, domain.CodeNoAccount, domain.CodeLastAdmin, domain.CodeConsentRequired,
+				domain.CodeSubjectErased,
 			},
 		},
 		{
 			id: "deactivate_user", method: "POST", path: api + "/users/{id}/deactivate",
 			who: admins, rate: accountRate, versioned: true,
 			serve: on((*server).deactivateUser), summary: "Deactivate an account; its sessions end",
-			codes: []domain.Code{domain.CodeNotFound, domain.CodeLastAdmin, domain.CodeSubjectErased},
+			codes: []domain.Code{
+				domain.CodeNotFound, domain.CodeNoAccount, domain.CodeLastAdmin, domain.CodeSubjectErased,
+			},
 		},
 		{
 			id: "reactivate_user", method: "POST", path: api + "/users/{id}/reactivate",
@@ -226,6 +229,29 @@ func routes() []route {
 			serve:   on((*server).recoverTOTP),
 			summary: "Remove the second factor of someone who has lost their authenticator; their sessions end",
 			codes:   []domain.Code{domain.CodeForbidden, domain.CodeNotFound, domain.CodeSubjectErased},
+		},
+
+		{
+			id: "record_resident", method: "POST", path: api + "/residents",
+			who: counter, rate: accountRate, status: 201,
+			serve:   on((*server).recordResident),
+			summary: "Record a person who has no account; needs no consent",
+			codes:   []domain.Code{domain.CodeExternalIDTaken, domain.CodeSubjectErased},
+		},
+		{
+			id: "get_resident", method: "GET", path: api + "/residents/{id}",
+			who: staff, rate: accountRate, waits: logItself,
+			serve: on((*server).resident), summary: "One person with their external ids",
+			codes: []domain.Code{domain.CodeNotFound},
+		},
+		{
+			id: "change_resident", method: "PATCH", path: api + "/residents/{id}",
+			who: counter, rate: accountRate, versioned: true,
+			serve:   on((*server).changeResident),
+			summary: "Correct a person's details; of someone with an account, only the external ids",
+			codes: []domain.Code{
+				domain.CodeNotFound, domain.CodeHasAccount, domain.CodeExternalIDTaken, domain.CodeSubjectErased,
+			},
 		},
 
 		{

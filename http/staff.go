@@ -10,11 +10,13 @@ import (
 
 type usersInput struct {
 	Paging
-	Role     string `query:"role" enum:"citizen,field_worker,manager,admin,saps_liaison"`
-	IsActive string `query:"is_active" enum:"true,false"`
-	Q        string `query:"q" doc:"Part of the name or of the e-mail address."`
-	Email    string `query:"email" doc:"The whole address, in any letter case."`
-	Phone    string `query:"phone" doc:"The whole number, in E.164 or South African national format; write + as %2B."`
+	Role       string `query:"role" enum:"citizen,field_worker,manager,admin,saps_liaison"`
+	IsActive   string `query:"is_active" enum:"true,false"`
+	Q          string `query:"q" doc:"Part of the name or of the e-mail address."`
+	Email      string `query:"email" doc:"The whole address, in any letter case."`
+	HasAccount string `query:"has_account" enum:"true,false" doc:"false: people whom staff recorded, who cannot sign in."`
+	ExternalID string `query:"external_id" doc:"TYPE:VALUE, such as meter:04123456789: the one person who has it."`
+	Phone      string `query:"phone" doc:"The whole number, in E.164 or South African national format; write + as %2B."`
 }
 
 type usersOutput struct {
@@ -23,26 +25,36 @@ type usersOutput struct {
 
 // filter returns the tidied filter. Permission, query and record all go by it, not by
 // what was sent.
-func (in *usersInput) filter() (projections.UserFilter, error) {
+func (in *usersInput) filter() (projections.UserFilter, domain.ExternalID, error) {
 	var f domain.Faults
 	wanted := projections.UserFilter{
-		Role: domain.Role(in.Role), Active: optionalBool(in.IsActive), Q: tidied(&f, "q", in.Q, domain.TidyName),
+		Role: domain.Role(in.Role), Active: optionalBool(in.IsActive), Account: optionalBool(in.HasAccount),
+		Q:     tidied(&f, "q", in.Q, domain.TidyName),
 		Email: tidied(&f, "email", in.Email, domain.CanonicalEmail),
 		Phone: tidied(&f, "phone", in.Phone, domain.CanonicalPhone),
 	}
 	f.Phone("phone", wanted.Phone)
-	return wanted, f.Err()
+	x := externalIDAsked(&f, in.ExternalID)
+	return wanted, x, f.Err()
 }
 
-// users lists accounts of the caller's tenant. Field workers serve one person at a
-// counter, so they must give the exact address or number.
+// users lists people of the caller's tenant. Field workers serve one person at a counter,
+// so they must give the exact address or number. Who has an external id is in no read
+// table: the claim says it.
 func (s *server) users(ctx context.Context, call commands.Call, in *usersInput) (*usersOutput, error) {
-	wanted, err := in.filter()
+	wanted, x, err := in.filter()
 	if err != nil {
 		return nil, err
 	}
-	if call.Role() == domain.FieldWorker && wanted.Email == "" && wanted.Phone == "" {
-		return nil, domain.Refuse(domain.CodeForbidden, "Field workers may search only by exact email or phone.")
+	if call.Role() == domain.FieldWorker && wanted.Email == "" && wanted.Phone == "" && x.Value == "" {
+		return nil, domain.Refuse(domain.CodeForbidden,
+			"Field workers may search only by exact email, phone or external_id.")
+	}
+	if x.Value != "" {
+		var found bool
+		if wanted.ID, found, err = s.config.Commands.FindResident(ctx, call.Tenant, x); err != nil || !found {
+			return &usersOutput{Body: listOf(projections.Listing[domain.User]{}, userOf)}, err
+		}
 	}
 
 	list, err := s.config.Queries.Users(ctx, call.Tenant, wanted, in.page())
@@ -51,8 +63,9 @@ func (s *server) users(ctx context.Context, call commands.Call, in *usersInput) 
 	}
 
 	filter := map[string]string{
-		"role": string(wanted.Role), "is_active": in.IsActive,
-		"q": masked(wanted.Q), "email": masked(wanted.Email), "phone": masked(wanted.Phone),
+		"role": string(wanted.Role), "is_active": in.IsActive, "has_account": in.HasAccount,
+		"external_id": masked(x.Value),
+		"q":           masked(wanted.Q), "email": masked(wanted.Email), "phone": masked(wanted.Phone),
 	}
 	people := each(list.Items, func(u domain.User) domain.UserID { return u.ID })
 	if err := s.recordRead(ctx, call, "profile", filter, people...); err != nil {

@@ -9,27 +9,29 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// userBody is an account in answers.
+// userBody is a person in answers, with an account or without.
 type userBody struct {
 	ID                uuid.UUID       `json:"id" format:"uuid"`
 	TenantID          uuid.UUID       `json:"tenant_id" format:"uuid"`
 	MunicipalityCode  string          `json:"municipality_code" example:"CPT"`
-	Email             string          `json:"email" example:"nomsa@example.org"`
+	Email             *string         `json:"email" nullable:"true" doc:"null: none." example:"nomsa@example.org"`
 	FullName          string          `json:"full_name" example:"Nomsa Dlamini"`
 	Phone             *string         `json:"phone" doc:"E.164; null: none." example:"+27821234567"`
 	PreferredLanguage domain.Language `json:"preferred_language" enum:"en,zu,af" example:"zu"`
 	Role              domain.Role     `json:"role" enum:"citizen,field_worker,manager,admin,saps_liaison" example:"citizen"`
 	IsActive          bool            `json:"is_active" example:"true"`
+	HasAccount        bool            `json:"has_account" doc:"Whether there is an account to sign in with; false: staff recorded this person." example:"true"`
 	CreatedAt         instant         `json:"created_at"`
 	UpdatedAt         instant         `json:"updated_at"`
 	SecondFactor      *bool           `json:"second_factor,omitempty" doc:"Whether sign-in needs an authenticator code; shown only for your own account." example:"false"`
+	ExternalIDs       []ExternalID    `json:"external_ids,omitempty" doc:"The numbers by which the municipality's other systems know this person; left out in lists."`
 }
 
 func userOf(u domain.User) userBody {
 	return userBody{
 		ID: u.ID.UUID, TenantID: u.Tenant.UUID, MunicipalityCode: u.MunicipalityCode,
-		Email: u.Email, FullName: u.FullName, Phone: orNull(u.Phone), PreferredLanguage: u.PreferredLanguage,
-		Role: u.Role, IsActive: u.Active, CreatedAt: instant(u.CreatedAt), UpdatedAt: instant(u.UpdatedAt),
+		Email: orNull(u.Email), FullName: u.FullName, Phone: orNull(u.Phone), PreferredLanguage: u.PreferredLanguage,
+		Role: u.Role, IsActive: u.Active, HasAccount: u.Account && !u.Erased, CreatedAt: instant(u.CreatedAt), UpdatedAt: instant(u.UpdatedAt),
 	}
 }
 
@@ -67,11 +69,11 @@ func (out *userChanged) own(call commands.Call) *userChanged {
 }
 
 func (s *server) me(ctx context.Context, call commands.Call, _ *struct{}) (*userOutput, error) {
-	a, err := s.config.Commands.Me(ctx, call)
+	a, err := s.config.Commands.Resident(ctx, call.Tenant, call.User)
 	if err != nil {
 		return nil, err
 	}
-	return &userOutput{ETag: etag(a.Value.Version), Body: userOf(a.Value).own(call)}, nil
+	return &userOutput{ETag: etag(a.Value.Version), Body: residentOf(a.Value).own(call)}, nil
 }
 
 type changeMeInput struct {

@@ -77,7 +77,7 @@ func scanUser(r pgx.CollectableRow) (userRow, error) {
 	var u domain.User
 	var position int64
 	err := r.Scan(&u.ID.UUID, &u.Tenant.UUID, &u.MunicipalityCode, &u.Email, &u.FullName, &u.Phone,
-		&u.PreferredLanguage, &u.Role, &u.Active, &u.Erased, &u.CreatedAt, &u.UpdatedAt, &u.Version, &position)
+		&u.PreferredLanguage, &u.Role, &u.Active, &u.Erased, &u.CreatedAt, &u.UpdatedAt, &u.Version, &position, &u.Account)
 
 	u.CreatedAt, u.UpdatedAt = u.CreatedAt.UTC(), u.UpdatedAt.UTC()
 	return userRow{State: u, Version: u.Version, Position: position}, err
@@ -118,6 +118,7 @@ func usersTable() readTable[userRow] {
 			col("updated_at", "timestamptz", func(r userRow) time.Time { return r.State.UpdatedAt }),
 			col("version", "integer", func(r userRow) int32 { return int32(r.Version) }),
 			col("position", "bigint", func(r userRow) int64 { return r.Position }),
+			col("has_account", "boolean", func(r userRow) bool { return r.State.Account }),
 		},
 	}
 }
@@ -126,8 +127,10 @@ func usersTable() readTable[userRow] {
 // address as shown; Email and Phone must match in full. Each is brought into its stored
 // form first.
 type UserFilter struct {
+	ID              domain.UserID
 	Role            domain.Role
 	Active          *bool
+	Account         *bool
 	Q, Email, Phone string
 }
 
@@ -162,6 +165,12 @@ func (q *Queries) Users(
 	ctx context.Context, tenant domain.TenantID, f UserFilter, page Page,
 ) (Listing[domain.User], error) {
 	w := pg.Where{Args: []any{tenant.UUID}}
+	if !f.ID.IsZero() {
+		w.And("u.id = %s", f.ID.UUID)
+	}
+	if f.Account != nil {
+		w.And("u.has_account = %s", *f.Account)
+	}
 	if f.Role != "" {
 		w.And("u.role = %s", string(f.Role))
 	}

@@ -116,6 +116,27 @@ func userExamples() []domain.Event {
 			NoSecondPerson: true,
 		},
 
+		&domain.ResidentRecorded{
+			MunicipalityCode: "LIM343", PreferredLanguage: domain.Zulu,
+			Person: domain.Known(domain.ResidentFacts{
+				FullName: "Ṱhilidzi Ṋemavhola", Phone: "+27821234567", Email: "thilidzi@example.co.za",
+				ExternalIDs: []domain.ExternalID{{Type: domain.Meter, Value: "04123456789"}},
+			}),
+		},
+		&domain.ResidentDetailsChanged{
+			Fields: []string{
+				"full_name", "phone", "preferred_language", "email", "added_external_ids", "removed_external_ids",
+			},
+			PreferredLanguage: &domain.Change[domain.Language]{Old: domain.Zulu, New: domain.English},
+			Person: domain.Known(domain.ResidentChanges{
+				FullName:           &domain.Change[string]{Old: "Thilidzi Nemavhola", New: "Ṱhilidzi Ṋemavhola"},
+				Phone:              &domain.Change[string]{Old: "+27821234567", New: "+27731234567"},
+				Email:              &domain.Change[string]{Old: "thilidzi@example.co.za", New: "tn@example.co.za"},
+				AddedExternalIDs:   []domain.ExternalID{{Type: domain.MunicipalAccount, Value: "100200300"}},
+				RemovedExternalIDs: []domain.ExternalID{{Type: domain.Meter, Value: "04123456789"}},
+			}),
+		},
+
 		&domain.TenantMismatch{Route: "GET /api/v1/users/me", Named: domain.TenantID{UUID: ID(0x1, 2)}, Count: 7},
 		&domain.AdminAdded{User: domain.UserID{UUID: ID(0x3, 1)}},
 		&domain.AdminRemoved{User: domain.UserID{UUID: ID(0x3, 1)}},

@@ -149,11 +149,12 @@ func (c *coverage) inList(ctx context.Context, read *domain.PersonalDataRead, he
 		return false, err
 	}
 
-	role, active := read.Filter["role"], read.Filter["is_active"]
+	role, active, registered := read.Filter["role"], read.Filter["is_active"], read.Filter["has_account"]
 	var account domain.User
 	for _, e := range until(events, head) {
 		account = account.Evolve(e)
-		if (role == "" || string(account.Role) == role) && (active == "" || account.Active == (active == "true")) {
+		if (role == "" || string(account.Role) == role) && (active == "" || account.Active == (active == "true")) &&
+			(registered == "" || account.Account == (registered == "true")) {
 			return true, nil
 		}
 	}

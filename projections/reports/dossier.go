@@ -15,7 +15,7 @@ import (
 // Dossier is everything that the log holds about one person, at one position (POPIA s23).
 type Dossier struct {
 	Position int64
-	Profile  domain.User
+	Profile  domain.Resident
 	Consents []domain.Consent // as they are now
 	Rights   domain.Rights    // their requests, and the holds on their data
 
