@@ -53,15 +53,8 @@ func (h *Handler) ClaimConsent(
 	scope := "claim:" + call.Tenant.String() + ":" + c.Source
 	call.Key = h.claimKey(c)
 
-	wish := domain.ClaimConsent{
-		ID: domain.ConsentID{UUID: h.derivedID("claimed consent", scope, call.Key)}, Purpose: c.Purpose,
-		GivenAt: c.GivenAt, Language: c.Language, Channel: c.Channel, NoticeVersion: c.NoticeVersion,
-		WordingSHA256: c.WordingSHA256, Evidence: c.Evidence, GivenBy: c.GivenBy,
-		Claim: domain.ConsentClaim{
-			Decided: c.Decided, Grade: c.Grade, Source: c.Source, FileSHA256: c.FileSHA256, Line: c.Line,
-			DayOnly: c.DayOnly,
-		},
-	}
+	wish := c.Wish()
+	wish.ID.UUID = h.derivedID("claimed consent", scope, call.Key)
 
 	r := request{name: "consent.claim", tenant: call.Tenant, scope: scope, body: c}
 	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
@@ -95,6 +88,19 @@ func (h *Handler) ClaimConsent(
 		return Answer[domain.ConsentClaim]{}, keyReused()
 	}
 	return Answer[domain.ConsentClaim]{Value: claimed.Claim, Position: done.Position(), Stood: done.Repeat}, nil
+}
+
+// Wish returns the claim to decide about, which has no id yet.
+func (c ClaimConsent) Wish() domain.ClaimConsent {
+	return domain.ClaimConsent{
+		Purpose: domain.CanonicalPurposeCode(c.Purpose), GivenAt: c.GivenAt, Language: c.Language,
+		Channel: c.Channel, NoticeVersion: c.NoticeVersion, WordingSHA256: c.WordingSHA256,
+		Evidence: c.Evidence, GivenBy: c.GivenBy,
+		Claim: domain.ConsentClaim{
+			Decided: c.Decided, Grade: c.Grade, Source: c.Source, FileSHA256: c.FileSHA256, Line: c.Line,
+			DayOnly: c.DayOnly,
+		},
+	}
 }
 
 // claimKey returns the key under which a source says one thing: its own id, or the

@@ -197,10 +197,12 @@ func (f *Faults) Source(field, source string) {
 // A decision that is said to have been given after the person decided here is refused,
 // because a claim never outvotes what a person said here.
 func (c ClaimConsent) Decide(history []Recorded, current, then Purpose, now time.Time) ([]Event, error) {
-	c = c.tidy()
-	if err := c.validate(); err != nil {
-		return nil, err
+	var f Faults
+	if c.Check(&f); f.Err() != nil {
+		return nil, f.Err()
 	}
+
+	c = c.tidy()
 	if err := c.possible(current, now); err != nil {
 		return nil, err
 	}
@@ -237,9 +239,10 @@ func (c ClaimConsent) tidy() ClaimConsent {
 	return c
 }
 
-// validate checks each value by itself.
-func (c ClaimConsent) validate() error {
-	var f Faults
+// Check checks each value by itself.
+func (c ClaimConsent) Check(f *Faults) {
+	c = c.tidy()
+
 	switch c.Purpose {
 	case "":
 		f.Add("purpose", "required", "Name the purpose.")
@@ -247,18 +250,19 @@ func (c ClaimConsent) validate() error {
 		f.Add("purpose", "invalid", "No account rests on a claim: people consent to theirs here.")
 	}
 
-	OneOf(&f, "decision", c.Claim.Decided, Outcomes())
-	OneOf(&f, "evidence_grade", c.Claim.Grade, Grades())
+	OneOf(f, "decision", c.Claim.Decided, Outcomes())
+	OneOf(f, "evidence_grade", c.Claim.Grade, Grades())
 	f.Source("source", c.Claim.Source)
 	if c.GivenAt.Year() < earliestDecision {
-		f.Add("given_at", "invalid", "Give the instant or the day on which the person decided.")
+		f.Add("given_at", "invalid",
+			"Give the day on which the person decided, or the instant, such as 2019-03-01 or 2019-03-01T14:30.")
 	}
 
 	if c.Language != "" {
-		OneOf(&f, "language", c.Language, Languages())
+		OneOf(f, "language", c.Language, Languages())
 	}
 	if c.Channel != "" {
-		OneOf(&f, "channel", c.Channel, Channels())
+		OneOf(f, "channel", c.Channel, Channels())
 	}
 	switch {
 	case c.NoticeVersion < 0:
@@ -272,7 +276,6 @@ func (c ClaimConsent) validate() error {
 
 	f.evidence(c.Evidence)
 	f.competentPerson(c.GivenBy)
-	return f.Err()
 }
 
 // earliestDecision is a year before which no living person decided anything.

@@ -133,7 +133,7 @@ func randomDecision() *rapid.Generator[drawn] {
 	return rapid.Custom(func(r *rapid.T) drawn {
 		return drawn{
 			subject: rapid.IntRange(0, 1).Draw(r, "subject"),
-			kind:    rapid.SampledFrom([]string{
+			kind: rapid.SampledFrom([]string{
 				"grant", "grant", "refuse", "withdraw", "granted", "refused", "withdrawn",
 			}).Draw(r, "kind"),
 			purpose: rapid.SampledFrom([]string{"sms_alert", "newsletter"}).Draw(r, "purpose"),

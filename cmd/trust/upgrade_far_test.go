@@ -54,6 +54,7 @@ func TestFarASystemOf5b32fc4IsMigratedVerifiedFollowedAndServed(t *testing.T) {
 		u.followsWhatIsNew,
 		u.takesASecondFactor,
 		u.countsOfficersOfBefore,
+		u.takesClaims,
 		u.isRebuilt,
 		u.isVerified,
 	} {
@@ -263,14 +264,14 @@ func (u *upgrade) isTheSameDocument(q question) (wrong []string) {
 	return wrong
 }
 
-// asItWasWritten returns a CSV in its old form: without a byte order mark, the
-// municipality and a last record, and with quotes only where they are needed. Anything
-// else stays as it is.
+// asItWasWritten returns a document in its old form: without fields about claims, of
+// which there were none; and a CSV without a byte order mark, the municipality and a last
+// record, and with quotes only where they are needed.
 func (u *upgrade) asItWasWritten(document []byte) []byte {
 	u.t.Helper()
 	text, marked := bytes.CutPrefix(document, []byte("\ufeff"))
 	if !marked {
-		return document
+		return bytes.ReplaceAll(document, []byte(`"evidence_grade":null,"source":null,`), nil)
 	}
 
 	in := csv.NewReader(bytes.NewReader(text))
@@ -280,8 +281,9 @@ func (u *upgrade) asItWasWritten(document []byte) []byte {
 
 	var before bytes.Buffer
 	out := csv.NewWriter(&before)
+	claim := slices.Index(records[0], "evidence_grade")
 	for _, record := range records[:len(records)-1] {
-		must(u.t, out.Write(record[1:]))
+		must(u.t, out.Write(slices.Delete(record, claim, claim+2)[1:]))
 	}
 	out.Flush()
 	return before.Bytes()
@@ -392,6 +394,22 @@ func (u *upgrade) takesASecondFactor() {
 	must(u.t, err)
 	if answer, status := u.ask(question{Path: "auth/login", Body: body}, ""); status != http.StatusOK {
 		u.t.Errorf("with a code: %d %s", status, answer)
+	}
+}
+
+// takesClaims imports what a list says about somebody of before, under a purpose of
+// before, and looks for it in the read table.
+func (u *upgrade) takesClaims() {
+	citizen := &account{s: u.site, token: u.tokens["nomsa"]}
+	me := citizen.call("GET", "users/me", "")
+	list := u.file("list.csv", "subject_id,purpose,decision,given_at\n"+
+		field(u.t, me, "id")+",research_statistics,refused,2019-03-01\n")
+	u.do("import", "consents", list, "--municipality", field(u.t, me, "municipality_code"), "--source", "a list")
+
+	pgtest.Eventually(u.t, "the read tables have followed", u.caughtUp)
+	if consents := citizen.call("GET", "consents?limit=100", ""); !bytes.Contains(consents,
+		[]byte(`"evidence_grade":"claimed","source":"a list"`)) {
+		u.t.Errorf("the claim is not in the read table: %s", consents)
 	}
 }
 
