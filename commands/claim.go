@@ -83,6 +83,9 @@ func (h *Handler) ClaimConsent(
 		return Answer[domain.ConsentClaim]{}, err
 	}
 
+	if len(done.Events) == 0 {
+		return Answer[domain.ConsentClaim]{}, keyReused()
+	}
 	claimed, is := done.Events[0].Event.(*domain.ConsentClaimed)
 	if !is {
 		return Answer[domain.ConsentClaim]{}, keyReused()

@@ -84,6 +84,7 @@ func (i importConsentsCmd) Run(ctx context.Context, p *program) error {
 	return i.carryOut(ctx, p, &importer.Consents{
 		Handler: o.handler, File: file, Source: string(i.Source), Municipality: string(i.Municipality),
 		Create: i.Create, People: peopleBy(people),
+		Await: func(ctx context.Context, position int64) error { return people.WaitFor(ctx, "users", position) },
 	})
 }
 

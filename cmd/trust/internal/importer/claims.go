@@ -33,6 +33,9 @@ type Consents struct {
 	// People finds the people of a tenant by e-mail address and phone as they are shown,
 	// of which neither need be unique.
 	People func(ctx context.Context, tenant domain.TenantID, email, phone string) ([]domain.User, error)
+	// Await waits, as long as that is worth it, until People finds who was recorded by a
+	// position.
+	Await func(ctx context.Context, position int64) error
 	// Refused is told of each refused row, in order of lines.
 	Refused func(BadRow) error
 	// Step is called after each row.
@@ -243,7 +246,6 @@ func (c *Consents) count(t *ConsentTally, one *turn) error {
 
 // tenant finds a municipality, once.
 func (c *Consents) tenant(ctx context.Context, code string) (domain.TenantID, error) {
-	code = domain.CanonicalMunicipalityCode(code)
 	if known, is := c.tenants.Load(code); is {
 		return known.(domain.TenantID), nil
 	}
@@ -373,5 +375,8 @@ func (c *Consents) resident(ctx context.Context, tenant domain.TenantID, t *turn
 		return domain.UserID{}, err
 	}
 	t.resident = answer.Position > c.before
+	if t.resident && t.who.external.Value == "" {
+		_ = c.Await(ctx, answer.Position) // rows that give another spelling of the name are refused otherwise
+	}
 	return answer.Value.ID, nil
 }

@@ -172,11 +172,13 @@ func (i identity) String() string {
 // claimOf reads one row, and returns all its faults at once.
 func (c *Consents) claimOf(row Row) (claim, error) {
 	var f domain.Faults
-	is := claim{line: row.Line, municipality: row.Fields["municipality"], who: identityOf(&f, row)}
+	is := claim{line: row.Line, who: identityOf(&f, row)}
+	is.municipality = domain.CanonicalMunicipalityCode(row.Fields["municipality"])
+	whole := domain.CanonicalMunicipalityCode(c.Municipality)
 	switch {
 	case is.municipality == "":
-		is.municipality = c.Municipality
-	case c.Municipality != "" && !sameCode(is.municipality, c.Municipality):
+		is.municipality = whole
+	case whole != "" && is.municipality != whole:
 		return claim{}, &fault{codeOtherMunicipality, "it is of another municipality than --municipality"}
 	}
 	if is.municipality == "" {
@@ -208,10 +210,6 @@ func (c *Consents) claimOf(row Row) (claim, error) {
 
 	is.what.Wish().Check(&f)
 	return is, f.Err()
-}
-
-func sameCode(a, b string) bool {
-	return domain.CanonicalMunicipalityCode(a) == domain.CanonicalMunicipalityCode(b)
 }
 
 // identityOf reads who decided.
