@@ -47,6 +47,7 @@ type Check struct {
 	ValidUntil time.Time // from when a grant no longer holds, as far as is known; zero: no end
 	Decided    bool      // false: no event decides it
 	By         EventRef  // the event that decides
+	Grade      Grade     // if the answer rests on a claim: what that rests on
 }
 
 // Answer returns the answer of the first rule that applies, in the order of the reasons.
@@ -102,14 +103,14 @@ func (q Inquiry) consent(terms Terms, check Check) Check {
 		return check
 	}
 
-	check.Decided, check.By = true, by.Ref()
-	switch e := by.Event.(type) {
-	case *ConsentGranted:
-		grant, _ := consents.Record(e.ConsentID)
+	check.Decided, check.By, check.Grade = true, by.Ref(), GradeOf(by.Event)
+	switch outcomeOf(by.Event) {
+	case OutcomeGranted:
+		grant, _ := consents.InForce(q.Purpose)
 		check.granted(terms.Of(grant))
-	case *ConsentRefused:
+	case OutcomeRefused:
 		check.Reason = ReasonRefused
-	default:
+	case OutcomeWithdrawn:
 		check.Reason = ReasonWithdrawn
 	}
 	return check

@@ -113,16 +113,21 @@ func (e *ConsentWithdrawn) changes() []FieldChange {
 }
 
 func (d *Decision) decided(consented bool, payload []FieldChange) []FieldChange {
-	var sealed []string
+	first := []FieldChange{{Field: "consented", New: consented}}
+	return slices.Concat(first, payload, d.sealed())
+}
+
+// sealed returns the personal fields that the decision has, also where they cannot be
+// read.
+func (d *Decision) sealed() []FieldChange {
+	var names []string
 	if d.EvidenceSHA256 != "" {
-		sealed = append(sealed, "evidence_reference")
+		names = append(names, "evidence_reference")
 	}
 	if d.GivenBy == ByCompetentPerson {
-		sealed = append(sealed, "competent_person")
+		names = append(names, "competent_person")
 	}
-
-	first := []FieldChange{{Field: "consented", New: consented}}
-	return slices.Concat(first, payload, d.Private.fieldsNamed(sealed...))
+	return d.Private.fieldsNamed(names...)
 }
 
 // RecordID returns the consent the event is about.
@@ -174,7 +179,22 @@ type Consent struct {
 	Position       int64     // of the newest event about this record
 	UpdatedAt      time.Time // when that event was recorded
 	UpdatedBy      UserID    // its actor
+
+	// Grade and Source are of a claim, and empty for a decision that was recorded here.
+	// Of a claim, everything that its source does not know is zero. A claimed withdrawal
+	// is a record of its own, which consents to nothing and is withdrawn when it was
+	// given.
+	Grade  Grade
+	Source string
 }
 
 // Withdrawn reports whether the grant was taken back.
 func (c Consent) Withdrawn() bool { return !c.WithdrawnAt.IsZero() }
+
+// end ends a grant by a withdrawal.
+func (c *Consent) end(by *Recorded) {
+	c.WithdrawnAt = by.EffectiveAt
+	if by.Position > c.Position { // otherwise the grant was recorded after its withdrawal
+		c.Position, c.UpdatedAt, c.UpdatedBy = by.Position, by.RecordedAt, by.Actor
+	}
+}

@@ -104,8 +104,7 @@ func annulled(r, by *Recorded) (Consent, bool) {
 		return Consent{}, false
 	}
 
-	_, granted := r.Event.(*ConsentGranted)
-	c := record(r, d, granted)
+	c := record(r, d)
 	c.AnnulledAt = by.RecordedAt
 	c.Position, c.UpdatedAt, c.UpdatedBy = by.Position, by.RecordedAt, by.Actor
 	c.MovedTo = by.Event.(*ConsentAnnulled).MovedTo
@@ -193,18 +192,25 @@ func (c AnnulConsent) entry(consent Consent, history []Recorded) (Recorded, erro
 			continue
 		}
 
-		switch e := r.Event.(type) {
-		case *ConsentWithdrawn:
-			if c.Entry == WithdrawalEntry && e.Purpose == consent.Purpose && r.EffectiveAt.Equal(consent.WithdrawnAt) {
+		switch c.Entry {
+		case WithdrawalEntry:
+			if ends(r, consent) {
 				return r, nil
 			}
-		default:
-			if d, is := decisionOf(r.Event); is && d.ConsentID == c.ID && c.Entry == DecisionEntry {
+		case DecisionEntry:
+			if d, is := decisionOf(r.Event); is && d.ConsentID == c.ID {
 				return r, nil
 			}
 		}
 	}
 	return Recorded{}, Refuse(CodeNotFound, "There is no such consent.")
+}
+
+// ends reports whether an event is the withdrawal that a record shows. A claimed one ends
+// claimed grants alone.
+func ends(r Recorded, c Consent) bool {
+	return outcomeOf(r.Event) == OutcomeWithdrawn && PurposeNamed(r.Event) == c.Purpose &&
+		r.EffectiveAt.Equal(c.WithdrawnAt) && (GradeOf(r.Event) == "" || c.Grade != "")
 }
 
 // may refuses an annulment for what would follow from it.

@@ -98,14 +98,19 @@ func (c RecordConsent) validate(now time.Time) error {
 	}
 
 	f.evidence(c.Evidence)
-	if p := c.GivenBy; p != nil {
-		f.Name("given_by.name", p.Name, MinName)
-		f.required("given_by.relation", p.Relation)
-		f.required("given_by.authority", p.Authority)
-	}
+	f.competentPerson(c.GivenBy)
 
 	c.ends(&f, now)
 	return f.Err()
+}
+
+func (f *Faults) competentPerson(p *CompetentPerson) {
+	if p == nil {
+		return
+	}
+	f.Name("given_by.name", p.Name, MinName)
+	f.required("given_by.relation", p.Relation)
+	f.required("given_by.authority", p.Authority)
 }
 
 // ends checks the instant of a grant's end. It may have passed: a form that is recorded
@@ -162,20 +167,29 @@ func (c RecordConsent) timely(now time.Time) error {
 	return nil
 }
 
-// notice finds the wording that the decision is about.
-func (c RecordConsent) notice(p Purpose) (Notice, error) {
+// takes refuses a decision that the purpose cannot have.
+func (p Purpose) takes(consented bool, by *CompetentPerson) error {
 	switch {
 	case !p.Exists():
-		return Notice{}, Refuse(CodeUnknownPurpose, "This municipality has no such purpose.")
+		return Refuse(CodeUnknownPurpose, "This municipality has no such purpose.")
 	case p.Retired:
-		return Notice{}, Refuse(CodeUnknownPurpose, "This purpose was retired.")
+		return Refuse(CodeUnknownPurpose, "This purpose was retired.")
 	case p.Basis != ConsentBasis:
-		return Notice{}, Refuse(CodePurposeNotConsent,
+		return Refuse(CodePurposeNotConsent,
 			"Processing for this purpose rests on a ground of POPIA s11 other than consent, so there is nothing to "+
 				"consent to.")
-	case p.CompetentPerson && c.GivenBy == nil && c.Consented:
-		return Notice{}, Refuse(CodeCompetentPerson,
+	case p.CompetentPerson && by == nil && consented:
+		return Refuse(CodeCompetentPerson,
 			"For a child, a competent person must consent (POPIA s35): name them in given_by.")
+	default:
+		return nil
+	}
+}
+
+// notice finds the wording that the decision is about.
+func (c RecordConsent) notice(p Purpose) (Notice, error) {
+	if err := p.takes(c.Consented, c.GivenBy); err != nil {
+		return Notice{}, err
 	}
 
 	// Not NoticeAt(now): our clock and the log's may differ.
@@ -205,10 +219,11 @@ func (c RecordConsent) possible(then Consents, terms Terms, n Notice) error {
 	}
 
 	// A tenant's own purpose may shadow the default with a first notice of its own: the
-	// same number, other words.
-	unchanged := in.NoticeVersion == n.Version && in.SHA256 == n.SHA256[in.Language]
+	// same number, other words. And who is only said to have agreed may do so.
+	granted, here := by.Event.(*ConsentGranted)
+	unchanged := here && in.NoticeVersion == n.Version && in.SHA256 == n.SHA256[in.Language]
 	// Somebody may agree for longer, or for less long, before the end has come.
-	otherEnd := !c.ValidUntil.IsZero() && !c.ValidUntil.Equal(by.Event.(*ConsentGranted).ValidUntil)
+	otherEnd := here && !c.ValidUntil.IsZero() && !c.ValidUntil.Equal(granted.ValidUntil)
 	if c.Consented && (!unchanged || otherEnd) {
 		return nil
 	}

@@ -32,6 +32,9 @@ func ConsentsFor(purpose string, events []Recorded, at, knownAt time.Time) Conse
 
 // foldConsents takes time in proportion to the number of events, plus sorting those that
 // came in late: one person may have very many.
+//
+// What a source claims counts in the same order, until the person first decides here:
+// from then on it decides nothing.
 func foldConsents(events []Recorded, at, knownAt time.Time, wanted func(purpose string) bool) Consents {
 	known := map[string][]held{} // by purpose
 	c := Consents{current: map[string]*Recorded{}}
@@ -66,8 +69,9 @@ func foldConsents(events []Recorded, at, knownAt time.Time, wanted func(purpose 
 
 	for purpose, all := range known {
 		var open []int // which records are grants that were not withdrawn
-		newest := -1   // the record of the newest decision
-		for _, h := range inOrder(all) {
+		newest := -1   // the record of the newest decision that counts
+		ordered, here := claimsFirst(inOrder(all))
+		for _, h := range ordered {
 			if !at.IsZero() && h.from.After(at) {
 				break
 			}
@@ -75,16 +79,24 @@ func foldConsents(events []Recorded, at, knownAt time.Time, wanted func(purpose 
 			switch e := h.Event.(type) {
 			case *ConsentGranted:
 				open = append(open, len(c.records))
-				granted := record(h.Recorded, e.Decision, true)
-				granted.ValidUntil = e.Until(h.EffectiveAt)
-				decide(granted, h.from, &newest)
+				decide(record(h.Recorded, e.Decision), h.from, &newest)
 				c.current[purpose] = h.Recorded
 			case *ConsentRefused:
-				decide(record(h.Recorded, e.Decision, false), h.from, &newest)
+				decide(record(h.Recorded, e.Decision), h.from, &newest)
 				c.current[purpose] = h.Recorded
 			case *ConsentWithdrawn:
 				c.withdraw(open, purpose, h.Recorded)
 				open = open[:0]
+			case *ConsentClaimed:
+				open = c.claim(open, h, e)
+				claimed := record(h.Recorded, e.Decision)
+				if here.IsZero() || h.from.Before(here) {
+					decide(claimed, h.from, &newest)
+					c.current[purpose] = h.Recorded
+				} else { // outvoted from the beginning
+					claimed.SupersededAt = h.from
+					c.records, decided = append(c.records, claimed), append(decided, h.Position)
+				}
 			}
 		}
 	}
@@ -168,11 +180,7 @@ func isStated(e Event) bool { return !EffectiveOf(e).IsZero() }
 // superseded.
 func (c *Consents) withdraw(open []int, purpose string, r *Recorded) {
 	for _, i := range open {
-		rec := &c.records[i]
-		rec.WithdrawnAt = r.EffectiveAt
-		if r.Position > rec.Position { // otherwise the grant was recorded after its withdrawal
-			rec.Position, rec.UpdatedAt, rec.UpdatedBy = r.Position, r.RecordedAt, r.Actor
-		}
+		c.records[i].end(r)
 	}
 	if len(open) > 0 {
 		c.current[purpose] = r
@@ -189,18 +197,29 @@ func PurposeNamed(e Event) string {
 		return e.Purpose
 	case *ConsentWithdrawn:
 		return e.Purpose
+	case *ConsentClaimed:
+		return e.Purpose
 	default:
 		return ""
 	}
 }
 
-func record(r *Recorded, d Decision, consented bool) Consent {
-	return Consent{
+// record returns the record that a decision makes.
+func record(r *Recorded, d Decision) Consent {
+	c := Consent{
 		ID: d.ConsentID, Subject: r.Subject, Tenant: r.Tenant, Purpose: d.Purpose, NoticeVersion: d.NoticeVersion,
-		Wording: d.Wording, SHA256: d.SHA256, Language: d.Language, Consented: consented, Channel: d.Channel,
+		Wording: d.Wording, SHA256: d.SHA256, Language: d.Language, Channel: d.Channel,
 		GivenBy: d.GivenBy, RecordedBy: r.Actor, EvidenceSHA256: d.EvidenceSHA256, GivenAt: r.EffectiveAt,
 		RecordedAt: r.RecordedAt, Position: r.Position, UpdatedAt: r.RecordedAt, UpdatedBy: r.Actor,
 	}
+
+	switch e := r.Event.(type) {
+	case *ConsentGranted:
+		c.Consented, c.ValidUntil = true, e.Until(r.EffectiveAt)
+	case *ConsentClaimed:
+		e.claims(&c)
+	}
+	return c
 }
 
 // Records lists every decision by given time, as stored, then position.
@@ -223,19 +242,18 @@ func (c Consents) Check(purpose string) (allowed bool, by Recorded, decided bool
 	if !decided {
 		return false, Recorded{}, false
 	}
-	_, allowed = last.Event.(*ConsentGranted)
-	return allowed, *last, true
+	return outcomeOf(last.Event) == OutcomeGranted, *last, true
 }
 
 // InForce returns the grant for a purpose that Check is about, whether or not it still
 // holds.
 func (c Consents) InForce(purpose string) (Consent, bool) {
-	_, by, _ := c.Check(purpose)
-	e, ok := by.Event.(*ConsentGranted)
-	if !ok {
+	granted, by, _ := c.Check(purpose)
+	if !granted {
 		return Consent{}, false
 	}
-	return c.Record(e.ConsentID)
+	d, _ := decisionOf(by.Event)
+	return c.Record(d.ConsentID)
 }
 
 // AllInForce lists what InForce returns for each purpose, in the order of Records.
@@ -254,8 +272,8 @@ func (c Consents) Holds(r Consent) bool {
 	if last == nil { // every decision about it was annulled
 		return false
 	}
-	e, ok := last.Event.(*ConsentGranted)
-	return ok && e.ConsentID == r.ID
+	d, _ := decisionOf(last.Event)
+	return outcomeOf(last.Event) == OutcomeGranted && d.ConsentID == r.ID
 }
 
 // ConsentIn returns one decision as the subject's whole history leaves it.
@@ -274,6 +292,8 @@ func decisionOf(e Event) (Decision, bool) {
 	case *ConsentGranted:
 		return e.Decision, true
 	case *ConsentRefused:
+		return e.Decision, true
+	case *ConsentClaimed:
 		return e.Decision, true
 	default:
 		return Decision{}, false

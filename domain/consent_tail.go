@@ -38,8 +38,17 @@ func TailOf(subject UserID, id ConsentID) Tail {
 		Stream: ConsentsOf(subject), Record: id.UUID,
 		Enough: func(newest []Recorded) bool {
 			consent, found := ConsentIn(newest, id)
-			return found && !consent.GivenAt.Before(newest[0].RecordedAt)
+			return found && consent.Grade == "" && !consent.GivenAt.Before(newest[0].RecordedAt)
 		},
+	}
+}
+
+// TailForClaim returns the tail that ClaimConsent needs, for a decision that is said to
+// have been given at an instant.
+func TailForClaim(subject UserID, purpose string, given time.Time) Tail {
+	return Tail{
+		Stream: ConsentsOf(subject), Purpose: purpose,
+		Enough: func(newest []Recorded) bool { return outvotes(newest, purpose, given) },
 	}
 }
 
@@ -51,11 +60,12 @@ func TailOf(subject UserID, id ConsentID) Tail {
 // events was recorded later than the oldest of them; so a grant that takes effect at that
 // instant or later comes after everything before, and so does all that follows. A refusal
 // does too, but after one it matters to a withdrawal whether a grant was still open.
+// Claims settle nothing: whether they count may depend on what came before these events.
 func Settles(newest []Recorded, at, knownAt time.Time) bool {
 	var known []held
 	void := annulmentsIn(newest, knownAt) // an event is annulled by a later one only
 	for i := range newest {
-		counts := void.of(&newest[i]) == nil && PurposeNamed(newest[i].Event) != ""
+		counts := void.of(&newest[i]) == nil && PurposeNamed(newest[i].Event) != "" && GradeOf(newest[i].Event) == ""
 		if counts && (knownAt.IsZero() || !newest[i].RecordedAt.After(knownAt)) {
 			known = append(known, hold(&newest[i]))
 		}

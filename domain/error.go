@@ -48,6 +48,8 @@ const (
 	CodeEvidenceRequired     Code = "evidence_required"
 	CodeCompetentPerson      Code = "competent_person_required"
 	CodeGivenInFuture        Code = "given_at_in_future"
+	CodeDecidedHere          Code = "decided_here"
+	CodeClaimChanged         Code = "claim_changed"
 	CodeLastAdmin            Code = "last_admin"
 	CodePasswordWrong        Code = "password_wrong"
 	CodeTOTPRequired         Code = "totp_required"
@@ -184,6 +186,15 @@ func Refusals() map[Code]Refusal {
 			"For a child, a competent person must consent (POPIA s35): name them in given_by.",
 		},
 		CodeGivenInFuture: {ClassInvalid, "A decision cannot be given in the future."},
+		CodeDecidedHere: {
+			ClassConflict,
+			"This person has decided about this purpose here, no later than this is said to have been given, and " +
+				"that counts. If they changed their mind, record it with its evidence.",
+		},
+		CodeClaimChanged: {
+			ClassConflict,
+			"This source has said something else about this before, and that stands.",
+		},
 
 		// Admins, passwords and second factors.
 		CodeLastAdmin:     {ClassConflict, "This is the last admin of this municipality: appoint another first."},

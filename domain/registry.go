@@ -58,6 +58,7 @@ func eventTypes() map[string]registration {
 		"consent.refused.v1":   registered[ConsentRefused](ConsentStream, OpCreate, "consents"),
 		"consent.withdrawn.v1": registered[ConsentWithdrawn](ConsentStream, OpUpdate, "consents"),
 		"consent.annulled.v1":  registered[ConsentAnnulled](ConsentStream, OpUpdate, "consents"),
+		"consent.claimed.v1":   registered[ConsentClaimed](ConsentStream, OpCreate, "consents"),
 
 		"purpose.defined.v1":          registered[PurposeDefined](PurposeStream, OpCreate, "purposes"),
 		"purpose.notice_published.v1": registered[PurposeNoticePublished](PurposeStream, OpCreate, "notices"),

@@ -63,16 +63,11 @@ func (e *ResidentUnmerged) personal() Part { return &e.Private }
 func IsCopy(e Event) bool { return copyOf(e) != nil }
 
 func copyOf(e Event) *CopyOf {
-	switch e := e.(type) {
-	case *ConsentGranted:
-		return e.Copy
-	case *ConsentRefused:
-		return e.Copy
-	case *ConsentWithdrawn:
-		return e.Copy
-	default:
-		return nil
+	if w, is := e.(*ConsentWithdrawn); is {
+		return w.Copy
 	}
+	d, _ := decisionOf(e)
+	return d.Copy
 }
 
 // IsMerged reports whether another record goes on in this one's place.
@@ -185,8 +180,7 @@ func (c MergeResidents) Undo(from, into File) (Merge, error) {
 		if c := copyOf(r.Event); c != nil {
 			return c.Subject == from.Resident.ID, true
 		}
-		_, granted := r.Event.(*ConsentGranted)
-		return !granted && r.Position > since, false
+		return outcomeOf(r.Event) != OutcomeGranted && r.Position > since, false
 	}, CauseUnmerged, c.NewID)
 
 	event := &ResidentUnmerged{From: from.Resident.ID, Into: into.Resident.ID}
@@ -263,11 +257,7 @@ func move(
 			annulment.ConsentID, annulment.MovedTo = d.ConsentID, newID()
 			ids[d.ConsentID] = annulment.MovedTo
 			d.ConsentID, d.GivenAt, d.Copy = annulment.MovedTo, h.EffectiveAt, at
-			if g, granted := h.Event.(*ConsentGranted); granted {
-				m.copies = append(m.copies, &ConsentGranted{Decision: d, ValidUntil: g.ValidUntil, ValidityDays: g.ValidityDays})
-			} else {
-				m.copies = append(m.copies, &ConsentRefused{d})
-			}
+			m.copies = append(m.copies, withDecision(h.Event, d))
 		} else if e, is := h.Event.(*ConsentWithdrawn); is {
 			annulment.ConsentID, annulment.Entry = e.ConsentID, WithdrawalEntry
 			w := *e
@@ -282,4 +272,16 @@ func move(
 		}
 	}
 	return m
+}
+
+// withDecision returns an event of the same kind with another decision.
+func withDecision(e Event, d Decision) Event {
+	switch e := e.(type) {
+	case *ConsentGranted:
+		return &ConsentGranted{Decision: d, ValidUntil: e.ValidUntil, ValidityDays: e.ValidityDays}
+	case *ConsentClaimed:
+		return &ConsentClaimed{Decision: d, Claim: e.Claim, ValidityDays: e.ValidityDays}
+	default:
+		return &ConsentRefused{d}
+	}
 }

@@ -138,11 +138,11 @@ func (t Terms) Of(c Consent) Decided {
 	case !c.AnnulledAt.IsZero():
 		d.Status = StatusAnnulled
 		return d
+	case c.Withdrawn(): // also a claimed withdrawal, which consents to nothing
+		d.Status = StatusWithdrawn
+		return d
 	case !c.Consented:
 		d.Status = StatusRefused
-		return d
-	case c.Withdrawn():
-		d.Status = StatusWithdrawn
 		return d
 	}
 

@@ -119,14 +119,15 @@ func (r *Reader) Streams(
 // StampedAhead returns the subjects who have an event, up to a position, that was
 // recorded while the newest event of the log lay in the future: it takes effect before it
 // was recorded, although nobody stated so. It also returns those of whom an entry was
-// annulled or copied: of none of them do instants alone tell what counts.
+// annulled or copied, or is only claimed: of none of them do instants alone tell what
+// counts.
 func (r *Reader) StampedAhead(
 	ctx context.Context, tx pgx.Tx, kind domain.StreamType, subjects []domain.UserID, upTo int64,
 ) ([]domain.UserID, error) {
 	const sql = `select distinct subject_id from trust.events
 		where subject_id = any($1) and stream_type = $2 and position <= $3
 			and (effective_at < recorded_at and payload ->> 'given_at' is null
-				or event_type = 'consent.annulled.v1' or payload -> 'copy' is not null)`
+				or event_type in ('consent.annulled.v1', 'consent.claimed.v1') or payload -> 'copy' is not null)`
 
 	ids := make([][16]byte, len(subjects))
 	for i, s := range subjects {
@@ -180,7 +181,7 @@ func (r *Reader) EachEnd(
 	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, after, upTo int64, each func(time.Time),
 ) error {
 	const sql = `select effective_at, payload ->> 'valid_until', payload ->> 'validity_days' from trust.events
-		where tenant_id = $1 and stream_type = 'consent' and event_type = 'consent.granted.v1' and position > $3 and position <= $2
+		where tenant_id = $1 and stream_type = 'consent' and event_type in ('consent.granted.v1', 'consent.claimed.v1') and position > $3 and position <= $2
 			and (payload ->> 'valid_until' is not null or payload ->> 'validity_days' is not null)`
 
 	found, err := tx.Query(ctx, sql, [16]byte(tenant.UUID), upTo, after)

@@ -14,49 +14,55 @@ import (
 
 // consentBody is a recorded decision in answers.
 type consentBody struct {
-	ID                 uuid.UUID       `json:"id" format:"uuid"`
-	SubjectID          uuid.UUID       `json:"subject_id" format:"uuid"`
-	Purpose            string          `json:"purpose" example:"sms_alert"`
-	PurposeDescription string          `json:"purpose_description" doc:"The wording that was shown." example:"Ukukuthumelela izaziso ze-SMS mayelana nokuphazamiseka kwamanzi nogesi."`
-	Language           domain.Language `json:"language" enum:"en,zu,af" example:"zu"`
-	Consented          bool            `json:"consented" doc:"false: a refusal." example:"true"`
-	ConsentedAt        *instant        `json:"consented_at" nullable:"true" doc:"When the person said yes; null for a refusal." example:"2026-03-01T12:00:00.000000Z"`
-	Withdrawn          bool            `json:"withdrawn" example:"false"`
-	WithdrawnAt        *instant        `json:"withdrawn_at" nullable:"true"`
-	ValidUntil         *instant        `json:"valid_until" nullable:"true" doc:"From this instant on it no longer holds, as was agreed; null: no end was agreed."`
-	LapsesAt           *instant        `json:"lapses_at" nullable:"true" doc:"From this instant on it no longer holds, because a newer notice requires a new answer; null: none does."`
-	Status             domain.Status   `json:"status" enum:"granted,refused,withdrawn,expired,lapsed,annulled" doc:"What has become of it by the instant asked about." example:"granted"`
-	InForce            bool            `json:"in_force" doc:"true: this consent is what allows processing at that instant." example:"true"`
-	AnnulledAt         *instant        `json:"annulled_at" nullable:"true" doc:"Since when this entry is known to count for nothing; null: it counts."`
-	MovedTo            *uuid.UUID      `json:"moved_to" nullable:"true" format:"uuid" doc:"Its copy, if two records of one person were merged."`
-	Channel            domain.Channel  `json:"channel" enum:"web,counter,phone,whatsapp,ussd,paper"`
-	GivenAt            instant         `json:"given_at" doc:"When the person decided."`
-	RecordedAt         instant         `json:"recorded_at" doc:"When it was recorded."`
-	NoticeVersion      int             `json:"notice_version" example:"1"`
-	SHA256             string          `json:"sha256" doc:"SHA-256 of the wording shown." example:"73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e"`
-	GivenBy            string          `json:"given_by" enum:"self,competent_person" doc:"Who decided (POPIA s35)."`
-	RecordedBy         *uuid.UUID      `json:"recorded_by" nullable:"true" format:"uuid" doc:"The account, or the service account of a program, that recorded it; null: an operator."`
-	EvidenceSHA256     *string         `json:"evidence_sha256" doc:"SHA-256 of the scanned form or other evidence; null: none."`
-	CreatedBy          *uuid.UUID      `json:"created_by" nullable:"true" format:"uuid" doc:"The same as recorded_by."`
-	UpdatedAt          instant         `json:"updated_at" doc:"When its newest event was recorded."`
-	UpdatedBy          *uuid.UUID      `json:"updated_by" nullable:"true" format:"uuid" doc:"The account that recorded its newest event; null: an operator."`
-	Position           int64           `json:"position" doc:"Position of its newest event." example:"1042"`
+	ID                 uuid.UUID     `json:"id" format:"uuid"`
+	SubjectID          uuid.UUID     `json:"subject_id" format:"uuid"`
+	Purpose            string        `json:"purpose" example:"sms_alert"`
+	PurposeDescription *string       `json:"purpose_description" doc:"The wording that was shown; null, only in a claim: not known." example:"Ukukuthumelela izaziso ze-SMS mayelana nokuphazamiseka kwamanzi nogesi."`
+	Language           *string       `json:"language" enum:"en,zu,af" doc:"null, only in a claim: not known." example:"zu"`
+	Consented          bool          `json:"consented" doc:"false: a refusal, or a claimed withdrawal." example:"true"`
+	ConsentedAt        *instant      `json:"consented_at" nullable:"true" doc:"When the person said yes; null for a refusal." example:"2026-03-01T12:00:00.000000Z"`
+	Withdrawn          bool          `json:"withdrawn" example:"false"`
+	WithdrawnAt        *instant      `json:"withdrawn_at" nullable:"true"`
+	ValidUntil         *instant      `json:"valid_until" nullable:"true" doc:"From this instant on it no longer holds, as was agreed; null: no end was agreed."`
+	LapsesAt           *instant      `json:"lapses_at" nullable:"true" doc:"From this instant on it no longer holds, because a newer notice requires a new answer; null: none does."`
+	Status             domain.Status `json:"status" enum:"granted,refused,withdrawn,expired,lapsed,annulled" doc:"What has become of it by the instant asked about." example:"granted"`
+	InForce            bool          `json:"in_force" doc:"true: this consent is what allows processing at that instant." example:"true"`
+	AnnulledAt         *instant      `json:"annulled_at" nullable:"true" doc:"Since when this entry is known to count for nothing; null: it counts."`
+	MovedTo            *uuid.UUID    `json:"moved_to" nullable:"true" format:"uuid" doc:"Its copy, if two records of one person were merged."`
+	Channel            *string       `json:"channel" enum:"web,counter,phone,whatsapp,ussd,paper" doc:"null, only in a claim: not known." example:"web"`
+	GivenAt            instant       `json:"given_at" doc:"When the person decided."`
+	RecordedAt         instant       `json:"recorded_at" doc:"When it was recorded."`
+	NoticeVersion      *int          `json:"notice_version" doc:"null, only in a claim: not known, so that it is no consent to any wording." example:"1"`
+	SHA256             *string       `json:"sha256" doc:"SHA-256 of the wording shown; null, only in a claim: not known." example:"73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e"`
+	GivenBy            string        `json:"given_by" enum:"self,competent_person" doc:"Who decided (POPIA s35)."`
+	RecordedBy         *uuid.UUID    `json:"recorded_by" nullable:"true" format:"uuid" doc:"The account, or the service account of a program, that recorded it; null: an operator."`
+	EvidenceSHA256     *string       `json:"evidence_sha256" doc:"SHA-256 of the scanned form or other evidence; null: none."`
+	EvidenceGrade      *string       `json:"evidence_grade" enum:"claimed,documented,witnessed" doc:"Set if this is only claimed by another source: claimed, nothing else is known; documented, a document or recording is kept; witnessed, a signed statement of somebody who was present is kept. null: recorded here."`
+	Source             *string       `json:"source" doc:"The source that claims it; null: recorded here."`
+	CreatedBy          *uuid.UUID    `json:"created_by" nullable:"true" format:"uuid" doc:"The same as recorded_by."`
+	UpdatedAt          instant       `json:"updated_at" doc:"When its newest event was recorded."`
+	UpdatedBy          *uuid.UUID    `json:"updated_by" nullable:"true" format:"uuid" doc:"The account that recorded its newest event; null: an operator."`
+	Position           int64         `json:"position" doc:"Position of its newest event." example:"1042"`
 }
 
 func consentOf(c domain.Decided) consentBody {
 	b := consentBody{
-		ID: c.ID.UUID, SubjectID: c.Subject.UUID, Purpose: c.Purpose, PurposeDescription: c.Wording,
-		Language: c.Language, Consented: c.Consented, Withdrawn: c.Withdrawn(),
+		ID: c.ID.UUID, SubjectID: c.Subject.UUID, Purpose: c.Purpose, PurposeDescription: orNull(c.Wording),
+		Language: orNull(string(c.Language)), Consented: c.Consented, Withdrawn: c.Withdrawn(),
 		WithdrawnAt: instantOrNull(c.WithdrawnAt), AnnulledAt: instantOrNull(c.AnnulledAt),
-		MovedTo: idOrNull(c.MovedTo.UUID), Channel: c.Channel, GivenAt: instant(c.GivenAt),
-		RecordedAt: instant(c.RecordedAt), NoticeVersion: c.NoticeVersion, SHA256: c.SHA256, GivenBy: c.GivenBy,
+		MovedTo: idOrNull(c.MovedTo.UUID), Channel: orNull(string(c.Channel)), GivenAt: instant(c.GivenAt),
+		RecordedAt: instant(c.RecordedAt), SHA256: orNull(c.SHA256), GivenBy: c.GivenBy,
 		RecordedBy: idOrNull(c.RecordedBy.UUID), EvidenceSHA256: orNull(c.EvidenceSHA256),
+		EvidenceGrade: orNull(string(c.Grade)), Source: orNull(c.Source),
 		CreatedBy: idOrNull(c.RecordedBy.UUID), UpdatedAt: instant(c.UpdatedAt), UpdatedBy: idOrNull(c.UpdatedBy.UUID),
 		Position: c.Position, ValidUntil: instantOrNull(c.ValidUntil), LapsesAt: instantOrNull(c.Lapse.At),
 		Status: c.Status, InForce: c.InForce,
 	}
 	if c.Consented {
 		b.ConsentedAt = instantOrNull(c.GivenAt)
+	}
+	if c.NoticeVersion > 0 {
+		b.NoticeVersion = &c.NoticeVersion
 	}
 	return b
 }
@@ -376,6 +382,8 @@ type checkConsentOutput struct {
 		Position   int64         `json:"position" doc:"The log position that the answer is based on." example:"1042"`
 		ValidUntil *instant      `json:"valid_until" nullable:"true" doc:"From this instant on a consent no longer holds, as far as is known: its own end or, if earlier, that set by a newer notice; null: no end is known, or there is no consent."`
 		DecidedBy  *decidedBody  `json:"decided_by" doc:"The event that decides it; null: none."`
+
+		EvidenceGrade *string `json:"evidence_grade" enum:"claimed,documented,witnessed" doc:"Set if only a claim by another source decides it: what that rests on. null: no claim decides it."`
 	} `nameHint:"Check"`
 }
 
@@ -411,6 +419,7 @@ func (s *server) checkConsent(
 	var out checkConsentOutput
 	out.Body.Allowed, out.Body.Reason, out.Body.Basis, out.Body.Position = c.Allowed, c.Reason, c.Basis, c.Position
 	out.Body.ValidUntil = instantOrNull(c.ValidUntil)
+	out.Body.EvidenceGrade = orNull(string(c.Grade))
 	if c.Decided {
 		out.Body.DecidedBy = &decidedBody{
 			EventID: c.By.EventID, EventType: c.By.EventType, Position: c.By.Position, At: instant(c.By.At),
@@ -484,6 +493,8 @@ type checkedBody struct {
 	Allowed    bool          `json:"allowed" example:"true"`
 	Reason     domain.Reason `json:"reason" enum:"unknown_subject,purpose_retired,lawful_without_consent,granted,refused,withdrawn,expired,notice_superseded,not_yet_given,never_asked" doc:"As for one person." example:"granted"`
 	ValidUntil *instant      `json:"valid_until" nullable:"true" doc:"As for one person."`
+
+	EvidenceGrade *string `json:"evidence_grade" enum:"claimed,documented,witnessed" doc:"As for one person."`
 }
 
 // checkConsents answers for many people at once. All whom the municipality has are
@@ -509,7 +520,7 @@ func (s *server) checkConsents(
 	for i, check := range c.Checks {
 		out.Body.Items[i] = checkedBody{
 			SubjectID: q.Subjects[i].UUID, Allowed: check.Allowed, Reason: check.Reason,
-			ValidUntil: instantOrNull(check.ValidUntil),
+			ValidUntil: instantOrNull(check.ValidUntil), EvidenceGrade: orNull(string(check.Grade)),
 		}
 	}
 	return &out, nil

@@ -39,6 +39,9 @@ type historyBody struct {
 	ValidUntil *instant `json:"valid_until" nullable:"true" doc:"From this instant on a grant no longer holds, as was agreed; null: no end was agreed."`
 	LapsesAt   *instant `json:"lapses_at" nullable:"true" doc:"From this instant on a grant no longer holds, because a newer notice requires a new answer; null: none does."`
 
+	EvidenceGrade *string    `json:"evidence_grade" enum:"claimed,documented,witnessed" doc:"Set if this is only claimed by another source; null: recorded here. In a claim, null above means not known."`
+	Claim         *claimBody `json:"claim" doc:"Who claims it, and where; null: recorded here."`
+
 	Personal          personalState        `json:"personal" example:"open"`
 	EvidenceReference *string              `json:"evidence_reference" doc:"Where the evidence is kept." example:"form 114"`
 	CompetentPerson   *competentPersonBody `json:"competent_person" doc:"Who decided for the subject (POPIA s35)."`
@@ -48,6 +51,15 @@ type historyBody struct {
 	Entry      *string    `json:"entry" enum:"decision,withdrawal" nullable:"true" doc:"What an annulment annuls; otherwise null."`
 	Annuls     *uuid.UUID `json:"annuls" nullable:"true" format:"uuid" doc:"The event that an annulment annuls; otherwise null."`
 	AnnulledAt *instant   `json:"annulled_at" nullable:"true" doc:"Since when this event is known to count for nothing; null: it counts."`
+}
+
+// claimBody says who claims a decision, and where.
+type claimBody struct {
+	Decided    domain.Outcome `json:"decided" enum:"granted,refused,withdrawn" doc:"What the person is said to have decided."`
+	Source     string         `json:"source" example:"newsletter list of 2025"`
+	FileSHA256 string         `json:"file_sha256" doc:"SHA-256 of the file that says so." example:"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"`
+	Line       int            `json:"line" doc:"The line of that file." example:"12"`
+	DayOnly    bool           `json:"day_only" doc:"Only the day is known: given_at is its beginning in South Africa." example:"true"`
 }
 
 type competentPersonBody struct {
@@ -93,6 +105,13 @@ func (n programNames) historyOf(h reports.HistoryEntry) historyBody {
 	}
 	if h.NoticeVersion > 0 {
 		b.NoticeVersion = &h.NoticeVersion
+	}
+	if claim := h.Claim; claim.Grade != "" {
+		b.EvidenceGrade = orNull(string(claim.Grade))
+		b.Claim = &claimBody{
+			Decided: claim.Decided, Source: claim.Source, FileSHA256: claim.FileSHA256, Line: claim.Line,
+			DayOnly: claim.DayOnly,
+		}
 	}
 	if p := h.CompetentPerson; p != nil {
 		b.CompetentPerson = &competentPersonBody{Name: p.Name, Relation: p.Relation, Authority: p.Authority}

@@ -35,13 +35,14 @@ type impactBody struct {
 
 // affectedBody is a person who would have to be asked again.
 type affectedBody struct {
-	SubjectID     uuid.UUID       `json:"subject_id" format:"uuid"`
-	ConsentID     uuid.UUID       `json:"consent_id" format:"uuid" doc:"The consent that would lapse."`
-	NoticeVersion int             `json:"notice_version" doc:"The version that they agreed to." example:"1"`
-	Language      domain.Language `json:"language" enum:"en,zu,af" doc:"In which they were asked." example:"zu"`
-	Channel       domain.Channel  `json:"channel" enum:"web,counter,phone,whatsapp,ussd,paper" doc:"On which they answered."`
-	GivenAt       instant         `json:"given_at"`
-	ValidUntil    *instant        `json:"valid_until" nullable:"true" doc:"From this instant on it no longer holds anyway; null: no end is known."`
+	SubjectID     uuid.UUID `json:"subject_id" format:"uuid"`
+	ConsentID     uuid.UUID `json:"consent_id" format:"uuid" doc:"The consent that would lapse."`
+	NoticeVersion *int      `json:"notice_version" doc:"The version that they agreed to; null, only in a claim: not known." example:"1"`
+	Language      *string   `json:"language" enum:"en,zu,af" doc:"In which they were asked; null, only in a claim: not known." example:"zu"`
+	Channel       *string   `json:"channel" enum:"web,counter,phone,whatsapp,ussd,paper" doc:"On which they answered; null, only in a claim: not known."`
+	GivenAt       instant   `json:"given_at"`
+	EvidenceGrade *string   `json:"evidence_grade" enum:"claimed,documented,witnessed" doc:"Set if the consent is only claimed by another source; null: recorded here."`
+	ValidUntil    *instant  `json:"valid_until" nullable:"true" doc:"From this instant on it no longer holds anyway; null: no end is known."`
 }
 
 // impact lists who would have to be asked again if a notice were published that requires
@@ -98,8 +99,13 @@ func nextVersion(p domain.Purpose, asked int) (int, error) {
 }
 
 func affectedOf(a projections.Affected) affectedBody {
-	return affectedBody{
-		SubjectID: a.Subject.UUID, ConsentID: a.Consent.UUID, NoticeVersion: a.NoticeVersion, Language: a.Language,
-		Channel: a.Channel, GivenAt: instant(a.GivenAt), ValidUntil: instantOrNull(a.ValidUntil),
+	b := affectedBody{
+		SubjectID: a.Subject.UUID, ConsentID: a.Consent.UUID, Language: orNull(string(a.Language)),
+		Channel: orNull(string(a.Channel)), GivenAt: instant(a.GivenAt), EvidenceGrade: orNull(string(a.Grade)),
+		ValidUntil: instantOrNull(a.ValidUntil),
 	}
+	if a.NoticeVersion > 0 {
+		b.NoticeVersion = &a.NoticeVersion
+	}
+	return b
 }

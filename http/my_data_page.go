@@ -158,23 +158,37 @@ func (w writer) profile(u userBody) paperRecord {
 
 func (w writer) consent(c consentBody) paperRecord {
 	decision := "refused_it"
-	if c.Consented {
+	switch {
+	case c.Consented:
 		decision = "agreed"
+	case c.Withdrawn:
+		decision = "withdrawn"
 	}
 
 	facts := w.facts(
-		"decision", w.of(decision), "withdrawn_at", w.maybe(c.WithdrawnAt), "annulled_at", w.maybe(c.AnnulledAt),
-		"valid_until", w.maybe(c.ValidUntil), "lapses_at", w.maybe(c.LapsesAt), "wording", c.PurposeDescription,
+		"decision", w.of(decision), "evidence_grade", w.codeOrNone(c.EvidenceGrade), "source", deref(c.Source),
+		"withdrawn_at", w.maybe(c.WithdrawnAt), "annulled_at", w.maybe(c.AnnulledAt),
+		"valid_until", w.maybe(c.ValidUntil), "lapses_at", w.maybe(c.LapsesAt), "wording", w.wording(c),
 	)
-	facts[len(facts)-1].Language = c.Language
+	if c.PurposeDescription != nil {
+		facts[len(facts)-1].Language = domain.Language(deref(c.Language))
+	}
 
 	return paperRecord{w.purpose(c.Purpose), append(facts, w.facts(
-		"language", w.of(string(c.Language)), "given_at", w.when(c.GivenAt), "recorded_at", w.when(c.RecordedAt),
-		"channel", w.of(string(c.Channel)), "given_by", w.decidedBy(c.GivenBy),
+		"language", w.codeOrNone(c.Language), "given_at", w.when(c.GivenAt), "recorded_at", w.when(c.RecordedAt),
+		"channel", w.codeOrNone(c.Channel), "given_by", w.decidedBy(c.GivenBy),
 		"recorded_by", w.account(c.RecordedBy, ""), "updated_at", w.when(c.UpdatedAt),
-		"updated_by", w.account(c.UpdatedBy, ""), "notice_version", fmt.Sprint(c.NoticeVersion),
-		"sha256", c.SHA256, "evidence_sha256", deref(c.EvidenceSHA256), "reference", short8(c.ID),
+		"updated_by", w.account(c.UpdatedBy, ""), "notice_version", printed(c.NoticeVersion),
+		"sha256", deref(c.SHA256), "evidence_sha256", deref(c.EvidenceSHA256), "reference", short8(c.ID),
 	)...)}
+}
+
+// wording returns the words that a decision is about, or that they are not known.
+func (w writer) wording(c consentBody) string {
+	if c.PurposeDescription == nil {
+		return w.of("not_known")
+	}
+	return *c.PurposeDescription
 }
 
 func (w writer) decidedBy(who string) string {
@@ -292,8 +306,8 @@ func (w writer) purpose(code string) string {
 func freeTexts() []string {
 	return []string{
 		"email", "full_name", "phone", "reason", "details", "note", "text", "wording", "evidence_reference", "name",
-		"relation", "authority", "sha256", "evidence_sha256", "route", "contact_email", "district_code", "retention",
-		"texts", "position", "identity_document", "value",
+		"relation", "authority", "sha256", "evidence_sha256", "file_sha256", "source", "route", "contact_email",
+		"district_code", "retention", "texts", "position", "identity_document", "value",
 	}
 }
 
@@ -303,7 +317,7 @@ func codeFields() []string {
 	return []string{
 		"role", "preferred_language", "language", "channel", "recorded_by", "given_by", "lodged_by", "basis", "kind",
 		"ground", "status", "cause", "scope", "destroyed", "kept", "fields", "operation", "table_name", "province",
-		"category", "type", "entry", "scopes",
+		"category", "type", "entry", "scopes", "decided", "evidence_grade",
 	}
 }
 

@@ -29,12 +29,13 @@ type summaryOutput struct {
 	} `nameHint:"ConsentSummary"`
 }
 
-// countedBody counts consents that are alike in what was asked for.
+// countedBody counts consents that are alike in what was asked for. What only a claim can
+// lack, because its source does not know it, is absent.
 type countedBody struct {
 	Purpose       string          `json:"purpose,omitempty" example:"sms_alert"`
-	NoticeVersion int             `json:"notice_version,omitempty"`
-	Language      domain.Language `json:"language,omitempty" enum:"en,zu,af"`
-	Channel       domain.Channel  `json:"channel,omitempty" enum:"web,counter,phone,whatsapp,ussd,paper"`
+	NoticeVersion int             `json:"notice_version,omitempty" doc:"Absent although asked for: not known, of claims."`
+	Language      domain.Language `json:"language,omitempty" enum:"en,zu,af" doc:"As notice_version."`
+	Channel       domain.Channel  `json:"channel,omitempty" enum:"web,counter,phone,whatsapp,ussd,paper" doc:"As notice_version."`
 	Status        domain.Status   `json:"status,omitempty" enum:"granted,refused,withdrawn,expired,lapsed" example:"granted"`
 	Count         int64           `json:"count" example:"1204"`
 }

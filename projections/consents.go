@@ -35,8 +35,8 @@ func (p consents) Kinds() []domain.StreamType { return []domain.StreamType{p.sou
 // Apply implements Projection. Its work depends on the page alone, not on how much its
 // people decided before: an event changes the rows that it ends or follows, and a
 // decision recorded late is folded with what takes effect after it. Only where the log
-// was ahead of the clock, or an entry was annulled, do instants not tell what counts;
-// then the person's history is folded whole.
+// was ahead of the clock, or an entry was annulled or is only claimed, do instants not
+// tell what counts; then the person's history is folded whole.
 func (c consents) Apply(ctx context.Context, tx follow.Tx, events []domain.Recorded, upTo int64) error {
 	whole, events, err := stampedAhead(ctx, tx, events, upTo)
 	if err != nil {
@@ -73,16 +73,16 @@ func perStream(events []domain.Recorded) map[stream][]domain.Recorded {
 }
 
 // stampedAhead finds the people of a page with an event that was recorded while the log
-// was ahead of the clock, or with an annulment. It returns their whole histories, and the
-// page's events of all other people as rest. It matters only for annulments, and for
-// events that take effect before they were recorded.
+// was ahead of the clock, or with an annulment or a claim. It returns their whole
+// histories, and the page's events of all other people as rest. It matters only for
+// annulments and claims, and for events that take effect before they were recorded.
 func stampedAhead(
 	ctx context.Context, tx follow.Tx, page []domain.Recorded, upTo int64,
 ) (whole, rest []domain.Recorded, err error) {
 	var early []domain.UserID
 	for _, e := range page {
 		_, annuls := e.Event.(*domain.ConsentAnnulled)
-		if annuls || domain.IsCopy(e.Event) || e.EffectiveAt.Before(e.RecordedAt) {
+		if annuls || domain.IsCopy(e.Event) || domain.GradeOf(e.Event) != "" || e.EffectiveAt.Before(e.RecordedAt) {
 			early = append(early, domain.UserID{UUID: e.Stream.ID})
 		}
 	}
@@ -273,7 +273,7 @@ func foldConsents(history []domain.Recorded) []consentRow {
 	decided := make(map[uuid.UUID]int64, len(history))
 	for i := range history {
 		switch history[i].Event.(type) {
-		case *domain.ConsentGranted, *domain.ConsentRefused:
+		case *domain.ConsentGranted, *domain.ConsentRefused, *domain.ConsentClaimed:
 			decided[history[i].Record] = history[i].Position
 		}
 	}
@@ -327,6 +327,8 @@ func consentsTable() readTable[consentRow] {
 		col("updated_by", "uuid", func(r consentRow) *[16]byte { return unlessZero([16]byte(r.UpdatedBy.UUID)) }),
 		col("valid_until", "timestamptz", func(r consentRow) *time.Time { return unlessZero(r.ValidUntil) }),
 		col("superseded_at", "timestamptz", func(r consentRow) *time.Time { return unlessZero(r.SupersededAt) }),
+		col("evidence_grade", "text", func(r consentRow) string { return string(r.Grade) }),
+		col("source", "text", func(r consentRow) string { return r.Source }),
 	}
 
 	return readTable[consentRow]{
@@ -341,7 +343,7 @@ func scanConsent(r pgx.CollectableRow) (consentRow, error) {
 		&c.Language, &c.Consented, &c.Channel, &c.GivenBy, (*orZeroID)(&c.RecordedBy.UUID), &c.EvidenceSHA256, &c.GivenAt,
 		&c.RecordedAt, (*orZeroTime)(&c.WithdrawnAt), &c.Decided, &c.Position, (*orZeroTime)(&c.AnnulledAt),
 		(*orZeroID)(&c.MovedTo.UUID), (*orZeroTime)(&c.UpdatedAt), (*orZeroID)(&c.UpdatedBy.UUID),
-		(*orZeroTime)(&c.ValidUntil), (*orZeroTime)(&c.SupersededAt))
+		(*orZeroTime)(&c.ValidUntil), (*orZeroTime)(&c.SupersededAt), &c.Grade, &c.Source)
 
 	c.GivenAt, c.RecordedAt = c.GivenAt.UTC(), c.RecordedAt.UTC()
 	return c, err

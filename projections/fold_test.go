@@ -133,7 +133,9 @@ func randomDecision() *rapid.Generator[drawn] {
 	return rapid.Custom(func(r *rapid.T) drawn {
 		return drawn{
 			subject: rapid.IntRange(0, 1).Draw(r, "subject"),
-			kind:    rapid.SampledFrom([]string{"grant", "grant", "refuse", "withdraw"}).Draw(r, "kind"),
+			kind: rapid.SampledFrom([]string{
+				"grant", "grant", "refuse", "withdraw", "granted", "refused", "withdrawn",
+			}).Draw(r, "kind"),
 			purpose: rapid.SampledFrom([]string{"sms_alert", "newsletter"}).Draw(r, "purpose"),
 			ago:     time.Duration(rapid.SampledFrom([]int{0, 0, 0, 1, 2, 3, 5}).Draw(r, "hours ago")) * time.Hour,
 		}
@@ -153,12 +155,23 @@ func (d drawn) eventAt(now time.Time) domain.Event {
 		return &domain.ConsentGranted{Decision: made}
 	case "refuse":
 		return &domain.ConsentRefused{Decision: made}
+	case "granted", "refused", "withdrawn":
+		made.GivenAt = now.Add(-max(d.ago, time.Hour))
+		return claimed(made, domain.Outcome(d.kind))
 	default:
 		return &domain.ConsentWithdrawn{
 			ConsentID: made.ConsentID, Purpose: d.purpose, GivenAt: givenAt,
 			RecordedBy: domain.BySelf,
 		}
 	}
+}
+
+// claimed is what a source says.
+func claimed(d domain.Decision, outcome domain.Outcome) *domain.ConsentClaimed {
+	return &domain.ConsentClaimed{Decision: d, Claim: domain.ConsentClaim{
+		Decided: outcome, Grade: domain.GradeClaimed, Source: "an old list", FileSHA256: domain.WordingHash("list"),
+		Line: 2,
+	}}
 }
 
 func TestAnErasedUsersRowStaysBlank(t *testing.T) {

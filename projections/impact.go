@@ -36,6 +36,7 @@ type Affected struct {
 	NoticeVersion int
 	Language      domain.Language
 	Channel       domain.Channel
+	Grade         domain.Grade // if it is only claimed
 	GivenAt       time.Time
 	ValidUntil    time.Time // from when it no longer holds anyway; zero: no end is known
 }
@@ -47,6 +48,7 @@ type impactRow struct {
 	subject, consent  *uuid.UUID
 	version           *int
 	language, channel *string
+	grade             *string
 	given, until      *time.Time
 }
 
@@ -72,7 +74,8 @@ func (q *Queries) Impact(ctx context.Context, tenant domain.TenantID, f ImpactFi
 	limit := behind.Arg(page.Fetch())
 
 	sql := `with affected as materialized (
-			select c.subject_id, c.id, c.notice_version, c.language, c.channel, c.given_at, ` + s.until + ` as until
+			select c.subject_id, c.id, c.notice_version, c.language, c.channel, c.evidence_grade,
+				c.given_at, ` + s.until + ` as until
 			from trust.consents c where c.tenant_id = $1 and c.purpose = $2` + w.SQL() + `)
 		select (select count(*) from affected),
 			(select position from trust.checkpoints where follower = 'consents'), p.*
@@ -81,8 +84,8 @@ func (q *Queries) Impact(ctx context.Context, tenant domain.TenantID, f ImpactFi
 		order by p.subject_id`
 
 	rows, err := inTenant(ctx, q, tenant, sql, behind.Args, func(r pgx.CollectableRow) (i impactRow, err error) {
-		err = r.Scan(&i.count, &i.position, &i.subject, &i.consent, &i.version, &i.language, &i.channel, &i.given,
-			&i.until)
+		err = r.Scan(&i.count, &i.position, &i.subject, &i.consent, &i.version, &i.language, &i.channel, &i.grade,
+			&i.given, &i.until)
 		return i, err
 	})
 	if err != nil {
@@ -102,7 +105,7 @@ func impactOf(rows []impactRow, page Page) (Impact, error) {
 		a := Affected{
 			Subject: domain.UserID{UUID: *r.subject}, Consent: domain.ConsentID{UUID: *r.consent},
 			NoticeVersion: *r.version, Language: domain.Language(*r.language), Channel: domain.Channel(*r.channel),
-			GivenAt: r.given.UTC(),
+			Grade: domain.Grade(*r.grade), GivenAt: r.given.UTC(),
 		}
 		if r.until != nil {
 			a.ValidUntil = r.until.UTC()

@@ -31,10 +31,10 @@ func standingOf(w *pg.Where, rules domain.Rules) standing {
 	over := "coalesce(" + until + " <= " + now + ", false)"
 
 	return standing{
-		status: fmt.Sprintf(`case when c.annulled_at is not null then '%s' when not c.consented then '%s'
-			when %s then '%s' when not %s then '%s' when c.valid_until = %s then '%s' else '%s' end`,
-			domain.StatusAnnulled, domain.StatusRefused, withdrawn,
-			domain.StatusWithdrawn, over, domain.StatusGranted, until, domain.StatusExpired, domain.StatusLapsed),
+		status: fmt.Sprintf(`case when c.annulled_at is not null then '%s' when %s then '%s'
+			when not c.consented then '%s' when not %s then '%s' when c.valid_until = %s then '%s' else '%s' end`,
+			domain.StatusAnnulled, withdrawn, domain.StatusWithdrawn,
+			domain.StatusRefused, over, domain.StatusGranted, until, domain.StatusExpired, domain.StatusLapsed),
 		inForce: fmt.Sprintf("(c.consented and c.annulled_at is null and not %s and not %s and not %s"+
 			" and c.purpose <> all(%s::text[]))",
 			withdrawn, superseded, over, w.Arg(append([]string{}, rules.Closed()...))),

@@ -140,7 +140,7 @@ func (j *journey) sheAgrees() {
 	first, err := j.nomsa.RecordConsent(j.t.Context(), agree, once)
 	j.ok(err)
 	if c := first.Body; !c.Consented || c.ConsentedAt == nil ||
-		!strings.HasPrefix(c.PurposeDescription, "Ukukuthumelela izaziso ze-SMS") {
+		!strings.HasPrefix(*c.PurposeDescription, "Ukukuthumelela izaziso ze-SMS") {
 		j.t.Errorf("granted: %+v", c)
 	}
 
@@ -183,7 +183,7 @@ func (j *journey) aFormFromThreeDaysAgo() {
 		Evidence: &api.EvidenceBody{SHA256: strings.Repeat("9f86d081", 8), Reference: "form 114"},
 	}, nil)
 	j.ok(err)
-	if form.Body.Channel != api.ConsentBodyChannelPaper || form.Body.RecordedAt.Sub(form.Body.GivenAt) < 71*time.Hour {
+	if *form.Body.Channel != api.ConsentBodyChannelPaper || form.Body.RecordedAt.Sub(form.Body.GivenAt) < 71*time.Hour {
 		j.t.Errorf("form: %+v", form.Body)
 	}
 
@@ -239,7 +239,7 @@ func (j *journey) anOfficerAnswersForHer() {
 		j.t.Fatalf("her history: %+v", events)
 	}
 	granted := events[1]
-	if *granted.PurposeDescription != j.consent.PurposeDescription || *granted.SHA256 != j.consent.SHA256 ||
+	if *granted.PurposeDescription != *j.consent.PurposeDescription || *granted.SHA256 != *j.consent.SHA256 ||
 		*granted.Actor != j.account.ID {
 		j.t.Errorf("granted: %+v", granted)
 	}

@@ -24,6 +24,7 @@ type cli struct {
 	Import  struct {
 		Municipalities importMunicipalitiesCmd `cmd:"" help:"Register municipalities; safe to repeat."`
 		Purposes       importPurposesCmd       `cmd:"" help:"Define purposes for all municipalities; safe to repeat."`
+		Consents       importConsentsCmd       `cmd:"" help:"Record what another system says that people decided, as claims; safe to repeat."`
 	} `cmd:"" help:"Import a CSV file."`
 	Admin struct {
 		Create    adminCreateCmd    `cmd:"" help:"Create an admin of a municipality, or of SALGA; safe to repeat."`

@@ -61,6 +61,7 @@ func TestFarASystemOf5b32fc4IsMigratedVerifiedFollowedAndServed(t *testing.T) {
 		u.countsOfficersOfBefore,
 		u.redeemsACode,
 		u.endsWithoutAnEvent,
+		u.takesClaims,
 		u.isRebuilt,
 		u.isVerified,
 	} {
@@ -273,7 +274,8 @@ func (u *upgrade) isTheSameDocument(q question) (wrong []string) {
 // newer lists the fields that a consent of an export did not have.
 func newer() []string {
 	return []string{
-		"valid_until", "lapses_at", "status", "in_force", "created_by", "updated_at", "updated_by",
+		"valid_until", "lapses_at", "status", "in_force", "annulled_at", "moved_to", "evidence_grade", "source",
+		"created_by", "updated_at", "updated_by",
 	}
 }
 
@@ -530,6 +532,22 @@ func (u *upgrade) letsAProgramAsk() {
 	program := &account{s: u.site, token: field(u.t, answer, "access_token")}
 	person := field(u.t, (&account{s: u.site, token: u.tokens["nomsa"]}).call("GET", "users/me", ""), "id")
 	program.call("GET", "consents/check?purpose=platform_registration&subject_id="+person, "")
+}
+
+// takesClaims imports what a list says about somebody of before, under a purpose of
+// before, and looks for it in the read table.
+func (u *upgrade) takesClaims() {
+	citizen := &account{s: u.site, token: u.tokens["nomsa"]}
+	me := citizen.call("GET", "users/me", "")
+	list := u.file("list.csv", "subject_id,purpose,decision,given_at\n"+
+		field(u.t, me, "id")+",research_statistics,refused,2019-03-01\n")
+	u.do("import", "consents", list, "--municipality", field(u.t, me, "municipality_code"), "--source", "a list")
+
+	pgtest.Eventually(u.t, "the read tables have followed", u.caughtUp)
+	if consents := citizen.call("GET", "consents?limit=100", ""); !bytes.Contains(consents,
+		[]byte(`"evidence_grade":"claimed","source":"a list"`)) {
+		u.t.Errorf("the claim is not in the read table: %s", consents)
+	}
 }
 
 // isRebuilt rebuilds every read table. The old program has rebuilt one and kept its old

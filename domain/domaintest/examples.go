@@ -208,7 +208,9 @@ func consentExamples() []domain.Event {
 	from := &domain.CopyOf{Subject: Clerk(), Event: ID(0xe, 1), Position: 1204, Unstated: true}
 	granted := PaperGrant()
 	granted.ValidUntil, granted.ValidityDays = Clock("2028-12-31 22:00"), 1461
-	granted.Copy, refused.Copy = from, from
+	claimed := ClaimedGrant()
+	claimed.ValidityDays = 365
+	granted.Copy, refused.Copy, claimed.Copy = from, from, from
 
 	return []domain.Event{
 		granted,
@@ -227,7 +229,20 @@ func consentExamples() []domain.Event {
 				Reason: "My neighbour <Piet & Co> reads my post.", EvidenceReference: "box 5, letter 3",
 			}),
 		},
+		claimed,
 	}
+}
+
+// ClaimedGrant is what a spreadsheet says: the grant on paper of 1 March 2026, of which
+// it knows only the day.
+func ClaimedGrant() *domain.ConsentClaimed {
+	d := PaperGrant().Decision
+	d.ConsentID, d.GivenAt = Consent(3), Clock("2026-02-28 22:00")
+
+	return &domain.ConsentClaimed{Decision: d, Claim: domain.ConsentClaim{
+		Decided: domain.OutcomeGranted, Grade: domain.GradeDocumented, Source: "newsletter list of 2025",
+		FileSHA256: domain.WordingHash("newsletter.csv"), Line: 12, DayOnly: true,
+	}}
 }
 
 func purposeExamples() []domain.Event {

@@ -42,6 +42,9 @@ type HistoryEntry struct {
 	// Of a grant: from when it no longer holds, as was agreed, and when a newer wording
 	// ends it; zero: no end.
 	ValidUntil, LapsesAt time.Time
+	// Claim is of a claim; zero for what was recorded here. Of a claim, what its source
+	// does not know is zero.
+	Claim domain.ConsentClaim
 
 	// Personal is the state of the fields below: Absent (there never were any), Open,
 	// Erased or Withheld.
@@ -121,6 +124,13 @@ func historyEntry(r domain.Recorded, rules domain.Rules) HistoryEntry {
 		h.LapsesAt = rules.Terms(e.Purpose).LapseOf(e.NoticeVersion, e.SHA256, r.EffectiveAt).At
 	case *domain.ConsentRefused:
 		h.decided(e.Decision)
+	case *domain.ConsentClaimed:
+		h.decided(e.Decision)
+		h.Claim = e.Claim
+		if e.Claim.Decided == domain.OutcomeGranted {
+			h.ValidUntil = e.Until(r.EffectiveAt)
+			h.LapsesAt = rules.Terms(e.Purpose).LapseOf(e.NoticeVersion, e.SHA256, r.EffectiveAt).At
+		}
 	case *domain.ConsentWithdrawn:
 		h.ConsentID, h.Purpose, h.RecordedBy = e.ConsentID, e.Purpose, e.RecordedBy
 		facts, _ := e.Private.Get()
@@ -151,6 +161,7 @@ func (h *HistoryEntry) decided(d domain.Decision) {
 func consentTypes() []string {
 	return []string{
 		(*domain.ConsentGranted)(nil).EventType(), (*domain.ConsentRefused)(nil).EventType(),
-		(*domain.ConsentWithdrawn)(nil).EventType(), (*domain.ConsentAnnulled)(nil).EventType(),
+		(*domain.ConsentWithdrawn)(nil).EventType(), (*domain.ConsentClaimed)(nil).EventType(),
+		(*domain.ConsentAnnulled)(nil).EventType(),
 	}
 }

@@ -75,6 +75,17 @@ func TestCSVNamesBrokenRowsAndKeepsTheRest(t *testing.T) {
 			[]string{"3:B:Beta"},
 			[]string{"2:it is not UTF-8"},
 		},
+		"a NUL": {"code,name\nA,Al\x00pha\nB,Beta\n", []string{"3:B:Beta"}, []string{"2:it has a NUL character"}},
+		"a line too long": {
+			"code,name\nA,\"" + strings.Repeat("x", 2<<20) + "\nB,Beta\n",
+			[]string{"3:B:Beta"},
+			[]string{"2:it is too long to be a record"},
+		},
+		"a quote before a line too long": {
+			"code,name\nA,\"Alpha\n" + strings.Repeat("x", 2<<20) + "\nB,Beta\n",
+			[]string{"4:B:Beta"},
+			[]string{"2:" + unclosed, "3:it is too long to be a record"},
+		},
 		"only names of columns": {"code,name\n", nil, nil},
 	}
 
@@ -115,11 +126,12 @@ func TestCSVRefusesFilesAsAWhole(t *testing.T) {
 		"columns missing":    {"x\n", "the column code, name is missing"},
 		"a column twice":     {"code,name,Code\n", "the column code is there twice"},
 		"semicolons":         {"code;name\nA;Alpha\n", "separated by semicolons"},
+		"tabs":               {"code\tname\nA\tAlpha\n", "separated by tabs"},
 		"UTF-16":             {"\xff\xfec\x00o\x00", "UTF-16"},
 		"a quote in a name":  {"code,\"name\nA,Alpha\n", "line 1"},
 		"another encoding":   {"code,name,\xe9\n", "not UTF-8"},
 		"names on line two":  {"\ncode\n", "the column name is missing"},
-		"a spreadsheet file": {"PK\x03\x04\x14\x00", "is missing"},
+		"a spreadsheet file": {"PK\x03\x04\x14\x00", "a spreadsheet"},
 	}
 
 	for name, c := range cases {

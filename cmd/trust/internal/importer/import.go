@@ -76,7 +76,7 @@ func runImport(ctx context.Context, wishes []wish, bad []BadRow, step func()) (T
 		case refused && refusal.Code == w.standing:
 			t.unchanged++
 		case refused && !exit.IsAway(err) && refusal.Code != domain.CodeForbidden:
-			t.bad = append(t.bad, BadRow{w.line, exit.Reason(refusal)})
+			t.bad = append(t.bad, BadRow{w.line, string(refusal.Code), exit.Reason(refusal)})
 		default:
 			stop(err)
 		}

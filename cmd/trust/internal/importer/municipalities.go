@@ -29,11 +29,11 @@ func municipalityWishes(handler *commands.Handler, rows []Row, bad []BadRow) ([]
 	for _, row := range rows {
 		c, err := Municipality(row)
 		if err != nil {
-			bad = append(bad, BadRow{row.Line, err.Error()})
+			bad = append(bad, BadRow{Line: row.Line, Reason: err.Error()})
 			continue
 		}
 		if first, twice := seen[c.Code]; twice {
-			bad = append(bad, BadRow{row.Line, fmt.Sprintf("code: it is on line %d already", first)})
+			bad = append(bad, BadRow{Line: row.Line, Reason: fmt.Sprintf("code: it is on line %d already", first)})
 			continue
 		}
 

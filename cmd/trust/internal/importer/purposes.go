@@ -35,11 +35,11 @@ func purposeWishes(handler *commands.Handler, rows []Row, bad []BadRow) ([]wish,
 	for _, row := range rows {
 		c, err := Purpose(row)
 		if err != nil {
-			bad = append(bad, BadRow{row.Line, err.Error()})
+			bad = append(bad, BadRow{Line: row.Line, Reason: err.Error()})
 			continue
 		}
 		if first, twice := seen[c.Code]; twice {
-			bad = append(bad, BadRow{row.Line, fmt.Sprintf("code: it is on line %d already", first)})
+			bad = append(bad, BadRow{Line: row.Line, Reason: fmt.Sprintf("code: it is on line %d already", first)})
 			continue
 		}
 
