@@ -23,6 +23,13 @@ const (
 	AffectedBodyChannelWhatsapp AffectedBodyChannel = "whatsapp"
 )
 
+// Defines values for AffectedBodyEvidenceGrade.
+const (
+	AffectedBodyEvidenceGradeClaimed    AffectedBodyEvidenceGrade = "claimed"
+	AffectedBodyEvidenceGradeDocumented AffectedBodyEvidenceGrade = "documented"
+	AffectedBodyEvidenceGradeWitnessed  AffectedBodyEvidenceGrade = "witnessed"
+)
+
 // Defines values for AffectedBodyLanguage.
 const (
 	AffectedBodyLanguageAf AffectedBodyLanguage = "af"
@@ -99,6 +106,13 @@ const (
 	CheckBasisSubjectInterest    CheckBasis = "subject_interest"
 )
 
+// Defines values for CheckEvidenceGrade.
+const (
+	CheckEvidenceGradeClaimed    CheckEvidenceGrade = "claimed"
+	CheckEvidenceGradeDocumented CheckEvidenceGrade = "documented"
+	CheckEvidenceGradeWitnessed  CheckEvidenceGrade = "witnessed"
+)
+
 // Defines values for CheckReason.
 const (
 	CheckReasonExpired              CheckReason = "expired"
@@ -111,6 +125,13 @@ const (
 	CheckReasonRefused              CheckReason = "refused"
 	CheckReasonUnknownSubject       CheckReason = "unknown_subject"
 	CheckReasonWithdrawn            CheckReason = "withdrawn"
+)
+
+// Defines values for CheckedBodyEvidenceGrade.
+const (
+	CheckedBodyEvidenceGradeClaimed    CheckedBodyEvidenceGrade = "claimed"
+	CheckedBodyEvidenceGradeDocumented CheckedBodyEvidenceGrade = "documented"
+	CheckedBodyEvidenceGradeWitnessed  CheckedBodyEvidenceGrade = "witnessed"
 )
 
 // Defines values for CheckedBodyReason.
@@ -127,6 +148,13 @@ const (
 	CheckedBodyReasonWithdrawn            CheckedBodyReason = "withdrawn"
 )
 
+// Defines values for ClaimBodyDecided.
+const (
+	ClaimBodyDecidedGranted   ClaimBodyDecided = "granted"
+	ClaimBodyDecidedRefused   ClaimBodyDecided = "refused"
+	ClaimBodyDecidedWithdrawn ClaimBodyDecided = "withdrawn"
+)
+
 // Defines values for ConsentBodyChannel.
 const (
 	ConsentBodyChannelCounter  ConsentBodyChannel = "counter"
@@ -135,6 +163,13 @@ const (
 	ConsentBodyChannelUssd     ConsentBodyChannel = "ussd"
 	ConsentBodyChannelWeb      ConsentBodyChannel = "web"
 	ConsentBodyChannelWhatsapp ConsentBodyChannel = "whatsapp"
+)
+
+// Defines values for ConsentBodyEvidenceGrade.
+const (
+	ConsentBodyEvidenceGradeClaimed    ConsentBodyEvidenceGrade = "claimed"
+	ConsentBodyEvidenceGradeDocumented ConsentBodyEvidenceGrade = "documented"
+	ConsentBodyEvidenceGradeWitnessed  ConsentBodyEvidenceGrade = "witnessed"
 )
 
 // Defines values for ConsentBodyGivenBy.
@@ -291,6 +326,13 @@ const (
 	HistoryBodyEntryWithdrawal HistoryBodyEntry = "withdrawal"
 )
 
+// Defines values for HistoryBodyEvidenceGrade.
+const (
+	HistoryBodyEvidenceGradeClaimed    HistoryBodyEvidenceGrade = "claimed"
+	HistoryBodyEvidenceGradeDocumented HistoryBodyEvidenceGrade = "documented"
+	HistoryBodyEvidenceGradeWitnessed  HistoryBodyEvidenceGrade = "witnessed"
+)
+
 // Defines values for HistoryBodyGivenBy.
 const (
 	HistoryBodyGivenByCompetentPerson HistoryBodyGivenBy = "competent_person"
@@ -365,11 +407,13 @@ const (
 	ProblemCodeAnnulled                ProblemCode = "annulled"
 	ProblemCodeAnotherLog              ProblemCode = "another_log"
 	ProblemCodeBusy                    ProblemCode = "busy"
+	ProblemCodeClaimChanged            ProblemCode = "claim_changed"
 	ProblemCodeClockDiffers            ProblemCode = "clock_differs"
 	ProblemCodeCodeInvalid             ProblemCode = "code_invalid"
 	ProblemCodeCodeTaken               ProblemCode = "code_taken"
 	ProblemCodeCompetentPersonRequired ProblemCode = "competent_person_required"
 	ProblemCodeConsentRequired         ProblemCode = "consent_required"
+	ProblemCodeDecidedHere             ProblemCode = "decided_here"
 	ProblemCodeEmailTaken              ProblemCode = "email_taken"
 	ProblemCodeEvidenceRequired        ProblemCode = "evidence_required"
 	ProblemCodeExternalIDTaken         ProblemCode = "external_id_taken"
@@ -613,6 +657,13 @@ const (
 	WithdrawnConsentBodyChannelWhatsapp WithdrawnConsentBodyChannel = "whatsapp"
 )
 
+// Defines values for WithdrawnConsentBodyEvidenceGrade.
+const (
+	WithdrawnConsentBodyEvidenceGradeClaimed    WithdrawnConsentBodyEvidenceGrade = "claimed"
+	WithdrawnConsentBodyEvidenceGradeDocumented WithdrawnConsentBodyEvidenceGrade = "documented"
+	WithdrawnConsentBodyEvidenceGradeWitnessed  WithdrawnConsentBodyEvidenceGrade = "witnessed"
+)
+
 // Defines values for WithdrawnConsentBodyGivenBy.
 const (
 	WithdrawnConsentBodyGivenByCompetentPerson WithdrawnConsentBodyGivenBy = "competent_person"
@@ -796,32 +847,38 @@ const (
 
 // AffectedBody defines model for AffectedBody.
 type AffectedBody struct {
-	// Channel On which they answered.
-	Channel AffectedBodyChannel `json:"channel"`
+	// Channel On which they answered; null, only in a claim: not known.
+	Channel *AffectedBodyChannel `json:"channel"`
 
 	// ConsentID The consent that would lapse.
 	ConsentID uuid.UUID `json:"consent_id"`
-	GivenAt   time.Time `json:"given_at"`
 
-	// Language In which they were asked.
+	// EvidenceGrade Set if the consent is only claimed by another source; null: recorded here.
+	EvidenceGrade *AffectedBodyEvidenceGrade `json:"evidence_grade"`
+	GivenAt       time.Time                  `json:"given_at"`
+
+	// Language In which they were asked; null, only in a claim: not known.
 	//
 	// Examples: zu
-	Language AffectedBodyLanguage `json:"language"`
+	Language *AffectedBodyLanguage `json:"language"`
 
-	// NoticeVersion The version that they agreed to.
+	// NoticeVersion The version that they agreed to; null, only in a claim: not known.
 	//
 	// Examples: 1
-	NoticeVersion int64     `json:"notice_version"`
+	NoticeVersion *int64    `json:"notice_version"`
 	SubjectID     uuid.UUID `json:"subject_id"`
 
 	// ValidUntil From this instant on it no longer holds anyway; null: no end is known.
 	ValidUntil *time.Time `json:"valid_until"`
 }
 
-// AffectedBodyChannel On which they answered.
+// AffectedBodyChannel On which they answered; null, only in a claim: not known.
 type AffectedBodyChannel string
 
-// AffectedBodyLanguage In which they were asked.
+// AffectedBodyEvidenceGrade Set if the consent is only claimed by another source; null: recorded here.
+type AffectedBodyEvidenceGrade string
+
+// AffectedBodyLanguage In which they were asked; null, only in a claim: not known.
 //
 // Examples: zu
 type AffectedBodyLanguage string
@@ -1033,6 +1090,9 @@ type Check struct {
 	// DecidedBy The event that decides it; null: none.
 	DecidedBy *DecidedBody `json:"decided_by"`
 
+	// EvidenceGrade Set if only a claim by another source decides it: what that rests on. null: no claim decides it.
+	EvidenceGrade *CheckEvidenceGrade `json:"evidence_grade"`
+
 	// Position The log position that the answer is based on.
 	//
 	// Examples: 1042
@@ -1049,6 +1109,9 @@ type Check struct {
 
 // CheckBasis The POPIA s11 ground of the purpose.
 type CheckBasis string
+
+// CheckEvidenceGrade Set if only a claim by another source decides it: what that rests on. null: no claim decides it.
+type CheckEvidenceGrade string
 
 // CheckReason The first of these that applies. unknown_subject: your municipality has no such person, or had none at known_at; expired: its own end has come; notice_superseded: a newer notice requires a new answer; not_yet_given: a consent takes effect after at. Later releases add reasons: let allowed decide.
 //
@@ -1077,6 +1140,9 @@ type CheckedBody struct {
 	// Allowed Examples: true
 	Allowed bool `json:"allowed"`
 
+	// EvidenceGrade As for one person.
+	EvidenceGrade *CheckedBodyEvidenceGrade `json:"evidence_grade"`
+
 	// Reason As for one person.
 	//
 	// Examples: granted
@@ -1086,6 +1152,9 @@ type CheckedBody struct {
 	// ValidUntil As for one person.
 	ValidUntil *time.Time `json:"valid_until"`
 }
+
+// CheckedBodyEvidenceGrade As for one person.
+type CheckedBodyEvidenceGrade string
 
 // CheckedBodyReason As for one person.
 //
@@ -1102,6 +1171,33 @@ type Checks struct {
 	// Examples: 1042
 	Position int64 `json:"position"`
 }
+
+// ClaimBody defines model for ClaimBody.
+type ClaimBody struct {
+	// DayOnly Only the day is known: given_at is its beginning in South Africa.
+	//
+	// Examples: true
+	DayOnly bool `json:"day_only"`
+
+	// Decided What the person is said to have decided.
+	Decided ClaimBodyDecided `json:"decided"`
+
+	// FileSHA256 SHA-256 of the file that says so.
+	//
+	// Examples: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+	FileSHA256 string `json:"file_sha256"`
+
+	// Line The line of that file.
+	//
+	// Examples: 12
+	Line int64 `json:"line"`
+
+	// Source Examples: newsletter list of 2025
+	Source string `json:"source"`
+}
+
+// ClaimBodyDecided What the person is said to have decided.
+type ClaimBodyDecided string
 
 // CodeBody defines model for CodeBody.
 type CodeBody struct {
@@ -1139,10 +1235,14 @@ type ConfirmTOTPBody struct {
 // ConsentBody defines model for ConsentBody.
 type ConsentBody struct {
 	// AnnulledAt Since when this entry is known to count for nothing; null: it counts.
-	AnnulledAt *time.Time         `json:"annulled_at"`
-	Channel    ConsentBodyChannel `json:"channel"`
+	AnnulledAt *time.Time `json:"annulled_at"`
 
-	// Consented false: a refusal.
+	// Channel null, only in a claim: not known.
+	//
+	// Examples: web
+	Channel *ConsentBodyChannel `json:"channel"`
+
+	// Consented false: a refusal, or a claimed withdrawal.
 	//
 	// Examples: true
 	Consented bool `json:"consented"`
@@ -1154,6 +1254,9 @@ type ConsentBody struct {
 
 	// CreatedBy The same as recorded_by.
 	CreatedBy *uuid.UUID `json:"created_by"`
+
+	// EvidenceGrade Set if this is only claimed by another source: claimed, nothing else is known; documented, a document or recording is kept; witnessed, a signed statement of somebody who was present is kept. null: recorded here.
+	EvidenceGrade *ConsentBodyEvidenceGrade `json:"evidence_grade"`
 
 	// EvidenceSHA256 SHA-256 of the scanned form or other evidence; null: none.
 	EvidenceSHA256 *string `json:"evidence_sha256"`
@@ -1170,8 +1273,10 @@ type ConsentBody struct {
 	// Examples: true
 	InForce bool `json:"in_force"`
 
-	// Language Examples: zu
-	Language ConsentBodyLanguage `json:"language"`
+	// Language null, only in a claim: not known.
+	//
+	// Examples: zu
+	Language *ConsentBodyLanguage `json:"language"`
 
 	// LapsesAt From this instant on it no longer holds, because a newer notice requires a new answer; null: none does.
 	LapsesAt *time.Time `json:"lapses_at"`
@@ -1179,8 +1284,10 @@ type ConsentBody struct {
 	// MovedTo Its copy, if two records of one person were merged.
 	MovedTo *uuid.UUID `json:"moved_to"`
 
-	// NoticeVersion Examples: 1
-	NoticeVersion int64 `json:"notice_version"`
+	// NoticeVersion null, only in a claim: not known, so that it is no consent to any wording.
+	//
+	// Examples: 1
+	NoticeVersion *int64 `json:"notice_version"`
 
 	// Position Position of its newest event.
 	//
@@ -1190,10 +1297,10 @@ type ConsentBody struct {
 	// Purpose Examples: sms_alert
 	Purpose string `json:"purpose"`
 
-	// PurposeDescription The wording that was shown.
+	// PurposeDescription The wording that was shown; null, only in a claim: not known.
 	//
 	// Examples: Ukukuthumelela izaziso ze-SMS mayelana nokuphazamiseka kwamanzi nogesi.
-	PurposeDescription string `json:"purpose_description"`
+	PurposeDescription *string `json:"purpose_description"`
 
 	// RecordedAt When it was recorded.
 	RecordedAt time.Time `json:"recorded_at"`
@@ -1201,10 +1308,13 @@ type ConsentBody struct {
 	// RecordedBy The account, or the service account of a program, that recorded it; null: an operator.
 	RecordedBy *uuid.UUID `json:"recorded_by"`
 
-	// SHA256 SHA-256 of the wording shown.
+	// SHA256 SHA-256 of the wording shown; null, only in a claim: not known.
 	//
 	// Examples: 73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e
-	SHA256 string `json:"sha256"`
+	SHA256 *string `json:"sha256"`
+
+	// Source The source that claims it; null: recorded here.
+	Source *string `json:"source"`
 
 	// Status What has become of it by the instant asked about.
 	//
@@ -1226,13 +1336,20 @@ type ConsentBody struct {
 	WithdrawnAt *time.Time `json:"withdrawn_at"`
 }
 
-// ConsentBodyChannel defines model for ConsentBody.Channel.
+// ConsentBodyChannel null, only in a claim: not known.
+//
+// Examples: web
 type ConsentBodyChannel string
+
+// ConsentBodyEvidenceGrade Set if this is only claimed by another source: claimed, nothing else is known; documented, a document or recording is kept; witnessed, a signed statement of somebody who was present is kept. null: recorded here.
+type ConsentBodyEvidenceGrade string
 
 // ConsentBodyGivenBy Who decided (POPIA s35).
 type ConsentBodyGivenBy string
 
-// ConsentBodyLanguage Examples: zu
+// ConsentBodyLanguage null, only in a claim: not known.
+//
+// Examples: zu
 type ConsentBodyLanguage string
 
 // ConsentBodyStatus What has become of it by the instant asked about.
@@ -1285,12 +1402,17 @@ type ConsentSummaryBy string
 
 // CountedBody defines model for CountedBody.
 type CountedBody struct {
+	// Channel As notice_version.
 	Channel *CountedBodyChannel `json:"channel,omitempty"`
 
 	// Count Examples: 1204
-	Count         int64                `json:"count"`
-	Language      *CountedBodyLanguage `json:"language,omitempty"`
-	NoticeVersion *int64               `json:"notice_version,omitempty"`
+	Count int64 `json:"count"`
+
+	// Language As notice_version.
+	Language *CountedBodyLanguage `json:"language,omitempty"`
+
+	// NoticeVersion Absent although asked for: not known, of claims.
+	NoticeVersion *int64 `json:"notice_version,omitempty"`
 
 	// Purpose Examples: sms_alert
 	Purpose *string `json:"purpose,omitempty"`
@@ -1299,10 +1421,10 @@ type CountedBody struct {
 	Status *CountedBodyStatus `json:"status,omitempty"`
 }
 
-// CountedBodyChannel defines model for CountedBody.Channel.
+// CountedBodyChannel As notice_version.
 type CountedBodyChannel string
 
-// CountedBodyLanguage defines model for CountedBody.Language.
+// CountedBodyLanguage As notice_version.
 type CountedBodyLanguage string
 
 // CountedBodyStatus Examples: granted
@@ -1603,6 +1725,9 @@ type HistoryBody struct {
 	// Channel Examples: paper
 	Channel *HistoryBodyChannel `json:"channel"`
 
+	// Claim Who claims it, and where; null: recorded here.
+	Claim *ClaimBody `json:"claim"`
+
 	// CompetentPerson Who decided for the subject (POPIA s35).
 	CompetentPerson *CompetentPersonBody `json:"competent_person"`
 	ConsentID       uuid.UUID            `json:"consent_id"`
@@ -1613,6 +1738,9 @@ type HistoryBody struct {
 
 	// EventType Examples: consent.granted.v1
 	EventType string `json:"event_type"`
+
+	// EvidenceGrade Set if this is only claimed by another source; null: recorded here. In a claim, null above means not known.
+	EvidenceGrade *HistoryBodyEvidenceGrade `json:"evidence_grade"`
 
 	// EvidenceReference Where the evidence is kept.
 	//
@@ -1686,6 +1814,9 @@ type HistoryBodyChannel string
 
 // HistoryBodyEntry What an annulment annuls; otherwise null.
 type HistoryBodyEntry string
+
+// HistoryBodyEvidenceGrade Set if this is only claimed by another source; null: recorded here. In a claim, null above means not known.
+type HistoryBodyEvidenceGrade string
 
 // HistoryBodyGivenBy Examples: competent_person
 type HistoryBodyGivenBy string
@@ -2724,10 +2855,14 @@ type WithdrawConsentBody struct {
 // WithdrawnConsentBody defines model for WithdrawnConsentBody.
 type WithdrawnConsentBody struct {
 	// AnnulledAt Since when this entry is known to count for nothing; null: it counts.
-	AnnulledAt *time.Time                  `json:"annulled_at"`
-	Channel    WithdrawnConsentBodyChannel `json:"channel"`
+	AnnulledAt *time.Time `json:"annulled_at"`
 
-	// Consented false: a refusal.
+	// Channel null, only in a claim: not known.
+	//
+	// Examples: web
+	Channel *WithdrawnConsentBodyChannel `json:"channel"`
+
+	// Consented false: a refusal, or a claimed withdrawal.
 	//
 	// Examples: true
 	Consented bool `json:"consented"`
@@ -2739,6 +2874,9 @@ type WithdrawnConsentBody struct {
 
 	// CreatedBy The same as recorded_by.
 	CreatedBy *uuid.UUID `json:"created_by"`
+
+	// EvidenceGrade Set if this is only claimed by another source: claimed, nothing else is known; documented, a document or recording is kept; witnessed, a signed statement of somebody who was present is kept. null: recorded here.
+	EvidenceGrade *WithdrawnConsentBodyEvidenceGrade `json:"evidence_grade"`
 
 	// EvidenceSHA256 SHA-256 of the scanned form or other evidence; null: none.
 	EvidenceSHA256 *string `json:"evidence_sha256"`
@@ -2755,8 +2893,10 @@ type WithdrawnConsentBody struct {
 	// Examples: true
 	InForce bool `json:"in_force"`
 
-	// Language Examples: zu
-	Language WithdrawnConsentBodyLanguage `json:"language"`
+	// Language null, only in a claim: not known.
+	//
+	// Examples: zu
+	Language *WithdrawnConsentBodyLanguage `json:"language"`
 
 	// LapsesAt From this instant on it no longer holds, because a newer notice requires a new answer; null: none does.
 	LapsesAt *time.Time `json:"lapses_at"`
@@ -2764,8 +2904,10 @@ type WithdrawnConsentBody struct {
 	// MovedTo Its copy, if two records of one person were merged.
 	MovedTo *uuid.UUID `json:"moved_to"`
 
-	// NoticeVersion Examples: 1
-	NoticeVersion int64 `json:"notice_version"`
+	// NoticeVersion null, only in a claim: not known, so that it is no consent to any wording.
+	//
+	// Examples: 1
+	NoticeVersion *int64 `json:"notice_version"`
 
 	// Position Position of its newest event.
 	//
@@ -2775,10 +2917,10 @@ type WithdrawnConsentBody struct {
 	// Purpose Examples: sms_alert
 	Purpose string `json:"purpose"`
 
-	// PurposeDescription The wording that was shown.
+	// PurposeDescription The wording that was shown; null, only in a claim: not known.
 	//
 	// Examples: Ukukuthumelela izaziso ze-SMS mayelana nokuphazamiseka kwamanzi nogesi.
-	PurposeDescription string `json:"purpose_description"`
+	PurposeDescription *string `json:"purpose_description"`
 
 	// RecordedAt When it was recorded.
 	RecordedAt time.Time `json:"recorded_at"`
@@ -2786,10 +2928,13 @@ type WithdrawnConsentBody struct {
 	// RecordedBy The account, or the service account of a program, that recorded it; null: an operator.
 	RecordedBy *uuid.UUID `json:"recorded_by"`
 
-	// SHA256 SHA-256 of the wording shown.
+	// SHA256 SHA-256 of the wording shown; null, only in a claim: not known.
 	//
 	// Examples: 73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e
-	SHA256 string `json:"sha256"`
+	SHA256 *string `json:"sha256"`
+
+	// Source The source that claims it; null: recorded here.
+	Source *string `json:"source"`
 
 	// Status What has become of it by the instant asked about.
 	//
@@ -2814,13 +2959,20 @@ type WithdrawnConsentBody struct {
 	WithdrawnAt *time.Time `json:"withdrawn_at"`
 }
 
-// WithdrawnConsentBodyChannel defines model for WithdrawnConsentBody.Channel.
+// WithdrawnConsentBodyChannel null, only in a claim: not known.
+//
+// Examples: web
 type WithdrawnConsentBodyChannel string
+
+// WithdrawnConsentBodyEvidenceGrade Set if this is only claimed by another source: claimed, nothing else is known; documented, a document or recording is kept; witnessed, a signed statement of somebody who was present is kept. null: recorded here.
+type WithdrawnConsentBodyEvidenceGrade string
 
 // WithdrawnConsentBodyGivenBy Who decided (POPIA s35).
 type WithdrawnConsentBodyGivenBy string
 
-// WithdrawnConsentBodyLanguage Examples: zu
+// WithdrawnConsentBodyLanguage null, only in a claim: not known.
+//
+// Examples: zu
 type WithdrawnConsentBodyLanguage string
 
 // WithdrawnConsentBodyStatus What has become of it by the instant asked about.
