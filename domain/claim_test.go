@@ -416,3 +416,207 @@ func TestACheckThatRestsOnAClaimNamesItsGrade(t *testing.T) {
 		t.Errorf("the check is %+v, %v", check, err)
 	}
 }
+
+// What a read table has, which knows the records as of now alone, is what a replay as of
+// an earlier instant says: it needs no more than when each was ended or superseded.
+func TestRecordsOfNowSayWhatWasSoWithClaims(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		history := anyClaims(t, anyHistory(t, true))
+		instant := anyInstant(t, "at")
+		if instant.IsZero() {
+			return
+		}
+		cut := func(end time.Time) time.Time {
+			if end.After(instant) {
+				return time.Time{}
+			}
+			return end
+		}
+
+		then := domain.ConsentsAt(history, instant, time.Time{})
+		for _, r := range domain.ConsentsAt(history, time.Time{}, time.Time{}).Records() {
+			was, is := then.Record(r.ID)
+			if is == r.GivenAt.After(instant) {
+				t.Fatalf("%+v is a record at %s: %t", r, instant, is)
+			}
+			if is && (!was.WithdrawnAt.Equal(cut(r.WithdrawnAt)) || !was.SupersededAt.Equal(cut(r.SupersededAt))) {
+				t.Fatalf("%+v\nwas at %s %+v", r, instant, was)
+			}
+		}
+	})
+}
+
+// Which claim is in force, and what has become of the others.
+func TestOfSeveralClaimsTheNewestIsInForceUntilThePersonDecides(t *testing.T) {
+	t.Parallel()
+	lists := []domain.Event{
+		claimed(1, domain.OutcomeRefused, "2026-01-01"), claimed(2, domain.OutcomeGranted, "2026-02-01"),
+		claimed(3, domain.OutcomeGranted, "2026-03-01"), claimed(4, domain.OutcomeGranted, "2026-03-20"),
+	}
+	late := domaintest.PaperGrant()
+	late.ConsentID, late.GivenAt = domaintest.Consent(5), domaintest.Clock("2026-03-10")
+	history := domaintest.History(consents(), domaintest.At("2026-04-01", lists...), domaintest.At("2026-05-01", late))
+	rules := domain.RulesOf([]domain.Purpose{domaintest.Newsletter()}, nil, domain.Clocks{Now: domaintest.Clock("2026-06-01")})
+
+	for known, want := range map[string]struct {
+		inForce    int
+		superseded map[int]string
+	}{
+		"2026-04-01": {4, map[int]string{1: "2026-02-01", 2: "2026-03-01", 3: "2026-03-20", 4: ""}},
+		"":           {5, map[int]string{1: "2026-02-01", 2: "2026-03-01", 3: "2026-03-10", 4: "2026-03-20", 5: ""}},
+	} {
+		for _, r := range domain.ConsentsAt(history, time.Time{}, at(known)).Records() {
+			for id := range 6 {
+				if r.ID != domaintest.Consent(id) {
+					continue
+				}
+				if d := rules.Of(r); !r.SupersededAt.Equal(at(want.superseded[id])) || d.InForce != (id == want.inForce) {
+					t.Errorf("known at %q: %d is in force: %t, superseded at %s", known, id, d.InForce, r.SupersededAt)
+				}
+			}
+		}
+	}
+}
+
+func TestAClaimedWithdrawalHasTheStatusOfAWithdrawal(t *testing.T) {
+	t.Parallel()
+	history := domaintest.History(consents(), domaintest.At("2026-04-01", claimed(1, domain.OutcomeWithdrawn, "2026-03-01")))
+	record := domain.ConsentsAt(history, time.Time{}, time.Time{}).Records()[0]
+	if d := (domain.Rules{}).Of(record); d.Status != domain.StatusWithdrawn || d.InForce || d.Consented {
+		t.Errorf("it is %+v", d)
+	}
+}
+
+// A notice that demands that people are asked again lapses what is claimed under words
+// that nobody knows, and the answer still says what it rested on.
+func TestAClaimUnderUnknownWordsLapsesAsTheOldestDo(t *testing.T) {
+	t.Parallel()
+	purpose := domaintest.Newsletter()
+	again := domaintest.Clock("2026-05-01")
+	purpose.Notices[len(purpose.Notices)-1].Reconsent = again
+	newest := purpose.Current()
+
+	unknown, current := claimed(1, domain.OutcomeGranted, "2026-03-01"), claimed(1, domain.OutcomeGranted, "2026-03-01")
+	current.GivenAt = newest.InUseSince
+	current.NoticeVersion, current.SHA256, current.Language = newest.Version, newest.SHA256[domain.English], domain.English
+	for name, c := range map[string]struct {
+		event *domain.ConsentClaimed
+		now   string
+		want  domain.Status
+	}{
+		"unknown, before":         {unknown, "2026-04-30", domain.StatusGranted},
+		"unknown, from then on":   {unknown, "2026-05-01", domain.StatusLapsed},
+		"the words of the notice": {current, "2026-05-01", domain.StatusGranted},
+	} {
+		rules := domain.RulesOf([]domain.Purpose{purpose}, nil, domain.Clocks{Now: domaintest.Clock(c.now)})
+		history := domaintest.History(consents(), domaintest.At("2026-04-01", c.event))
+		d := rules.Of(domain.ConsentsAt(history, time.Time{}, time.Time{}).Records()[0])
+		if d.Status != c.want || d.Grade != domain.GradeClaimed {
+			t.Errorf("%s: it is %s, %s", name, d.Status, d.Grade)
+		}
+	}
+}
+
+// A purpose whose grants hold for some days gives claimed ones no longer.
+func TestAClaimedGrantHoldsAsLongAsOneGivenHere(t *testing.T) {
+	t.Parallel()
+	year, two := 365, 730
+	purpose := domaintest.Newsletter()
+	purpose.Notices[0].ValidityDays, purpose.Notices[1].ValidityDays = year, two
+	before := purpose.Notices[0].InUseSince.Add(-time.Hour)
+
+	for name, c := range map[string]struct {
+		decided domain.Outcome
+		given   time.Time
+		want    int
+	}{
+		"under the first words":  {domain.OutcomeGranted, purpose.Notices[0].InUseSince, year},
+		"under the second":       {domain.OutcomeGranted, purpose.Notices[1].InUseSince, two},
+		"before there were any":  {domain.OutcomeGranted, before, two},
+		"a refusal":              {domain.OutcomeRefused, purpose.Notices[1].InUseSince, 0},
+		"a withdrawal of before": {domain.OutcomeWithdrawn, before, 0},
+	} {
+		wish := domain.ClaimConsent{
+			ID: domaintest.Consent(7), Purpose: "newsletter", GivenAt: c.given,
+			Claim: domain.ConsentClaim{Decided: c.decided, Grade: domain.GradeClaimed, Source: "a list", Line: 2},
+		}
+		events, err := wish.Decide(nil, purpose, purpose, domaintest.Clock("2027-06-01"))
+		if err != nil || events[0].(*domain.ConsentClaimed).ValidityDays != c.want {
+			t.Errorf("%s: %+v, %v", name, events, err)
+		}
+	}
+}
+
+// What was entered here in error outvotes nothing: neither what is claimed already nor
+// what is imported then.
+func TestAnAnnulledDecisionOutvotesNoClaim(t *testing.T) {
+	t.Parallel()
+	refusal := refused(1)
+	refusal.GivenAt = domaintest.Clock("2026-02-01")
+	history := withIDs(domaintest.History(consents(), domaintest.At("2026-03-10", refusal),
+		domaintest.At("2026-04-01", claimed(2, domain.OutcomeGranted, "2026-03-01"))))
+	if allowed, _, _ := domain.ConsentsAt(history, time.Time{}, time.Time{}).Check("newsletter"); allowed {
+		t.Error("a claim outvotes a refusal given here")
+	}
+
+	history = append(history, domain.Recorded{
+		Position: 3, Stream: consents(), Subject: domaintest.Thandi(), EventID: domaintest.ID(0xd, 3),
+		Event: &domain.ConsentAnnulled{
+			ConsentID: domaintest.Consent(1), Purpose: "newsletter", Entry: domain.DecisionEntry, Annuls: history[0].EventID,
+		},
+		EffectiveAt: domaintest.Clock("2026-05-01"), RecordedAt: domaintest.Clock("2026-05-01"),
+	})
+	allowed, by, _ := domain.ConsentsAt(history, time.Time{}, time.Time{}).Check("newsletter")
+	if !allowed || domain.GradeOf(by.Event) != domain.GradeClaimed {
+		t.Errorf("after the annulment: allowed %t by %+v", allowed, by)
+	}
+	events, err := claiming(func(c *domain.ClaimConsent) { c.GivenAt = at("2026-03-15") })(history)
+	if err != nil || len(events) != 1 {
+		t.Errorf("and a claim is refused: %v", err)
+	}
+}
+
+// A claim of a wrong list is annulled like any entry made in error.
+func TestAClaimIsAnnulled(t *testing.T) {
+	t.Parallel()
+	for _, decided := range domain.Outcomes() {
+		history := withIDs(domaintest.History(consents(), domaintest.At("2026-04-01",
+			claimed(1, domain.OutcomeGranted, "2026-02-01"), claimed(2, decided, "2026-03-01"))))
+		wish := domain.AnnulConsent{
+			ID: domaintest.Consent(2), Reason: "The list was of another town.",
+			Evidence: &domain.Evidence{SHA256: domain.WordingHash("note"), Reference: "box 5"},
+		}
+		events, err := wish.Decide(domain.User{}, history, domaintest.Clock("2026-05-01"))
+		if err != nil || len(events) != 1 {
+			t.Fatalf("%s: %v, %v", decided, events, err)
+		}
+
+		history = append(history, domain.Recorded{
+			Position: 3, Stream: consents(), Event: events[0], RecordedAt: domaintest.Clock("2026-05-01"),
+			EffectiveAt: domaintest.Clock("2026-05-01"),
+		})
+		state := domain.ConsentsAt(history, time.Time{}, time.Time{})
+		if allowed, by, _ := state.Check("newsletter"); !allowed || by.Position != 1 {
+			t.Errorf("%s: allowed %t by %d", decided, allowed, by.Position)
+		}
+		if c, _ := state.Record(domaintest.Consent(2)); c.AnnulledAt.IsZero() || c.Grade != domain.GradeClaimed {
+			t.Errorf("%s: annulled it is %+v", decided, c)
+		}
+	}
+}
+
+// Claims move with the record, grade and all.
+func TestAClaimIsCopiedWhenRecordsAreMerged(t *testing.T) {
+	t.Parallel()
+	from := withIDs(domaintest.History(consents(), domaintest.At("2026-04-01", domaintest.ClaimedGrant())))
+	m, err := merging(100).Decide(file(domaintest.Clerk(), from), file(domaintest.Thandi(), nil))
+	if err != nil || len(m.IntoConsents) != 1 || len(m.FromConsents) != 1 {
+		t.Fatalf("%+v, %v", m, err)
+	}
+	copied, is := m.IntoConsents[0].(*domain.ConsentClaimed)
+	if !is || copied.Claim != domaintest.ClaimedGrant().Claim || !domain.IsCopy(copied) ||
+		copied.ConsentID == domaintest.ClaimedGrant().ConsentID {
+		t.Errorf("the copy is %+v", m.IntoConsents[0])
+	}
+}

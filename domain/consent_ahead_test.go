@@ -93,6 +93,8 @@ func facts(e domain.Event) (purpose string, given time.Time) {
 		return e.Purpose, e.GivenAt
 	case *domain.ConsentWithdrawn:
 		return e.Purpose, e.GivenAt
+	case *domain.ConsentClaimed:
+		return e.Purpose, e.GivenAt
 	default:
 		return "", time.Time{}
 	}

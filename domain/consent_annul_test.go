@@ -18,6 +18,9 @@ import (
 // recorded.
 func annulledHistory(t *rapid.T) (history []domain.Recorded) {
 	drawn := anyHistory(t, rapid.Bool().Draw(t, "back-dated"))
+	if rapid.Bool().Draw(t, "with claims") {
+		drawn = anyClaims(t, drawn)
+	}
 	for i, e := range drawn {
 		e.Position, e.EventID = int64(len(history)+1), domaintest.ID(0xe, i+1)
 		history = append(history, e)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -295,7 +296,8 @@ func slowly(events []domain.Recorded, at, knownAt time.Time) slow {
 		}
 	}
 	slices.SortStableFunc(visible, func(a, b domain.Recorded) int {
-		return cmp.Or(a.EffectiveAt.Compare(b.EffectiveAt), cmp.Compare(a.Position, b.Position))
+		return cmp.Or(a.EffectiveAt.Compare(b.EffectiveAt), claimedRank(a)-claimedRank(b),
+			strings.Compare(claimedID(a), claimedID(b)), cmp.Compare(a.Position, b.Position))
 	})
 
 	s := slow{current: map[string]domain.Recorded{}}
@@ -307,9 +309,74 @@ func slowly(events []domain.Recorded, at, knownAt time.Time) slow {
 			s.decide(r, e.Decision, false, time.Time{})
 		case *domain.ConsentWithdrawn:
 			s.withdraw(r, e.Purpose)
+		case *domain.ConsentClaimed:
+			s.claim(r, e, decidedHere(events, e.Purpose, r.EffectiveAt, knownAt))
 		}
 	}
 	return s
+}
+
+// claimedRank puts a claim before what was said here at the same instant, and of several
+// the one that permits least last.
+func claimedRank(r domain.Recorded) int {
+	e, is := r.Event.(*domain.ConsentClaimed)
+	if !is {
+		return len(domain.Outcomes())
+	}
+	return slices.Index(domain.Outcomes(), e.Claim.Decided)
+}
+
+func claimedID(r domain.Recorded) string {
+	if e, is := r.Event.(*domain.ConsentClaimed); is {
+		return e.ConsentID.String()
+	}
+	return ""
+}
+
+// decidedHere reports whether the person had decided here by an instant, whatever else is
+// known of that time.
+func decidedHere(events []domain.Recorded, purpose string, by, knownAt time.Time) bool {
+	return slices.ContainsFunc(events, func(e domain.Recorded) bool {
+		_, claimed := e.Event.(*domain.ConsentClaimed)
+		return !claimed && isAbout(e.Event, purpose) && !e.EffectiveAt.After(by) &&
+			(knownAt.IsZero() || !e.RecordedAt.After(knownAt))
+	})
+}
+
+func (s *slow) claim(r domain.Recorded, e *domain.ConsentClaimed, outvoted bool) {
+	if e.Claim.Decided == domain.OutcomeWithdrawn {
+		for i := range s.records {
+			rec := &s.records[i]
+			if rec.Purpose == e.Purpose && rec.Grade != "" && rec.Consented && !rec.Withdrawn() {
+				rec.WithdrawnAt = r.EffectiveAt
+				if rec.Position < r.Position {
+					rec.Position, rec.UpdatedAt, rec.UpdatedBy = r.Position, r.RecordedAt, r.Actor
+				}
+			}
+		}
+	}
+
+	before := slices.Clone(s.records)
+	last, decided := s.current[e.Purpose]
+	s.decide(r, e.Decision, e.Claim.Decided == domain.OutcomeGranted, e.Until(r.EffectiveAt))
+	if outvoted {
+		copy(s.records, before)
+		if s.current[e.Purpose] = last; !decided {
+			delete(s.current, e.Purpose)
+		}
+	}
+
+	rec := &s.records[len(s.records)-1]
+	rec.Grade, rec.Source = e.Claim.Grade, e.Claim.Source
+	if outvoted {
+		rec.SupersededAt = r.EffectiveAt
+	}
+	if e.Claim.Decided == domain.OutcomeWithdrawn {
+		rec.WithdrawnAt = r.EffectiveAt
+	}
+	if !rec.Consented {
+		rec.ValidUntil = time.Time{}
+	}
 }
 
 func (s *slow) decide(r domain.Recorded, d domain.Decision, consented bool, until time.Time) {
@@ -321,7 +388,7 @@ func (s *slow) decide(r domain.Recorded, d domain.Decision, consented bool, unti
 	s.records = append(s.records, domain.Consent{
 		ID: d.ConsentID, Subject: r.Subject, Purpose: d.Purpose, NoticeVersion: d.NoticeVersion, Consented: consented,
 		GivenAt: r.EffectiveAt, RecordedAt: r.RecordedAt, ValidUntil: until, Position: r.Position,
-		UpdatedAt: r.RecordedAt, UpdatedBy: r.Actor, RecordedBy: r.Actor,
+		UpdatedAt: r.RecordedAt, UpdatedBy: r.Actor, RecordedBy: r.Actor, GivenBy: d.GivenBy,
 	})
 	s.current[d.Purpose] = r
 }
@@ -352,6 +419,9 @@ func TestTheFoldEqualsTheSlowFold(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		history := anyHistory(t, true)
+		if rapid.Bool().Draw(t, "with claims") {
+			history = anyClaims(t, history)
+		}
 		at, known := anyInstant(t, "at"), anyInstant(t, "known at")
 		want, got := slowly(history, at, known), domain.ConsentsAt(history, at, known)
 		if diff := domaintest.Diff(want.records, got.Records()); diff != "" {
@@ -454,7 +524,11 @@ func TestTheStateIsTheFoldInOrderOfEffectiveTimeAndPosition(t *testing.T) {
 func TestInvariantsOfConsents(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		demandInvariants(t, domain.ConsentsAt(anyHistory(t, true), anyInstant(t, "at"), anyInstant(t, "known at")))
+		history := anyHistory(t, true)
+		if rapid.Bool().Draw(t, "with claims") {
+			history = anyClaims(t, history)
+		}
+		demandInvariants(t, domain.ConsentsAt(history, anyInstant(t, "at"), anyInstant(t, "known at")))
 	})
 }
 
@@ -462,7 +536,7 @@ func TestInvariantsOfConsents(t *testing.T) {
 func demandInvariants(t *rapid.T, c domain.Consents) {
 	t.Helper()
 	for _, r := range c.Records() {
-		if r.Withdrawn() && (r.WithdrawnAt.Before(r.GivenAt) || !r.Consented) {
+		if r.Withdrawn() && (r.WithdrawnAt.Before(r.GivenAt) || !r.Consented && r.Grade == "") {
 			t.Fatalf("consent %s, given %s, consented %t, is withdrawn at %s", r.ID, r.GivenAt, r.Consented,
 				r.WithdrawnAt)
 		}
@@ -487,7 +561,7 @@ func demandInvariants(t *rapid.T, c domain.Consents) {
 		// At most one: no other open grant is as new.
 		for _, r := range c.Records() {
 			if r.ID != in.ID && r.Purpose == p && r.Consented && !r.Withdrawn() && r.AnnulledAt.IsZero() &&
-				r.GivenAt.After(in.GivenAt) {
+				r.GivenAt.After(in.GivenAt) && (r.Grade == "" || in.Grade != "") {
 				t.Fatalf("%s: consent %s is newer than the one in force", p, r.ID)
 			}
 		}

@@ -17,6 +17,9 @@ func twoRecords(t *rapid.T) (from, into []domain.Recorded) {
 	if rapid.Bool().Draw(t, "clock ahead") {
 		drawn = aheadHistory(t)
 	}
+	if rapid.Bool().Draw(t, "with claims") {
+		drawn = anyClaims(t, drawn)
+	}
 	for i, e := range drawn {
 		e.EventID = domaintest.ID(0xe, i+1)
 		if rapid.Bool().Draw(t, "in which") {

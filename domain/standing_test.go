@@ -52,7 +52,7 @@ func anyTown(t *rapid.T) *town {
 	for i := range rapid.IntRange(1, 14).Draw(t, "acts") {
 		w.now = w.now.Add(time.Duration(rapid.IntRange(1, 20).Draw(t, "minutes on")) * time.Minute)
 		switch rapid.SampledFrom([]string{
-			"default", "default", "own", "own", "retire", "grant", "grant", "grant", "refuse", "withdraw",
+			"default", "default", "own", "own", "retire", "grant", "grant", "grant", "refuse", "withdraw", "claim", "claim",
 		}).Draw(t, "act") {
 		case "default":
 			w.shared = w.notice(t, w.shared, domain.PlatformTenant(), i)
@@ -69,6 +69,8 @@ func anyTown(t *rapid.T) *town {
 			w.decide(t, i, false)
 		case "withdraw":
 			w.withdraw(t)
+		case "claim":
+			w.claim(t, i)
 		}
 	}
 	return w
@@ -126,19 +128,45 @@ func (w *town) decide(t *rapid.T, i int, consented bool) {
 		w.instants = append(w.instants, c.ValidUntil)
 	}
 
-	own, shared := domain.Fold[domain.Purpose](w.own), domain.Fold[domain.Purpose](w.shared)
-	purpose := own
-	if !own.WasInUse(c.GivenAt) && shared.Exists() {
-		purpose = shared
-	} else {
-		c.Hidden = shared
-	}
+	purpose, hidden := w.purpose(c.GivenAt)
+	c.Hidden = hidden
 
 	history := w.consents
 	if tail := newestEnough(w.consents, c.GivenAt); rapid.Bool().Draw(t, "from the tail") {
 		history = tail
 	}
 	events, err := c.Decide(history, purpose, w.now)
+	if err == nil {
+		w.consents = w.record(w.consents, domaintest.Msunduzi(), consents(), events...)
+	}
+}
+
+// purpose returns the purpose in use at an instant, and the default that it hides.
+func (w *town) purpose(at time.Time) (in, hidden domain.Purpose) {
+	own, shared := domain.Fold[domain.Purpose](w.own), domain.Fold[domain.Purpose](w.shared)
+	if !own.WasInUse(at) && shared.Exists() {
+		return shared, domain.Purpose{}
+	}
+	return own, shared
+}
+
+// claim imports what a list says. It may know the version that was shown.
+func (w *town) claim(t *rapid.T, i int) {
+	c := domain.ClaimConsent{
+		ID: domaintest.Consent(i + 1), Purpose: libraryCode,
+		GivenAt: w.now.Add(-time.Duration(rapid.IntRange(0, 60).Draw(t, "minutes back")) * time.Minute),
+		Claim: domain.ConsentClaim{
+			Decided: rapid.SampledFrom(domain.Outcomes()).Draw(t, "decided"), Grade: domain.GradeClaimed,
+			Source: "an old list", FileSHA256: domain.WordingHash("list"), Line: i + 1,
+		},
+	}
+	current, _ := w.purpose(time.Time{})
+	then, _ := w.purpose(c.GivenAt)
+	if n := then.NoticeAt(c.GivenAt); rapid.Bool().Draw(t, "knows the version") {
+		c.NoticeVersion, c.Language = n.Version, domain.English
+	}
+
+	events, err := c.Decide(w.consents, current, then, w.now)
 	if err == nil {
 		w.consents = w.record(w.consents, domaintest.Msunduzi(), consents(), events...)
 	}
@@ -215,17 +243,28 @@ func (w *town) tell(c domain.Clocks) told {
 		}
 		return told{reason: domain.ReasonNeverAsked}
 	}
-	grant, is := decides.Event.(*domain.ConsentGranted)
-	if !is {
-		_, refused := decides.Event.(*domain.ConsentRefused)
-		return told{reason: map[bool]domain.Reason{true: domain.ReasonRefused, false: domain.ReasonWithdrawn}[refused]}
-	}
 
-	expires, lapses := grant.Until(decides.EffectiveAt), time.Time{}
+	var expires, lapses time.Time
+	words := true // whether they are known
+	switch e := decides.Event.(type) {
+	case *domain.ConsentGranted:
+		expires = e.Until(decides.EffectiveAt)
+	case *domain.ConsentRefused:
+		return told{reason: domain.ReasonRefused}
+	case *domain.ConsentWithdrawn:
+		return told{reason: domain.ReasonWithdrawn}
+	case *domain.ConsentClaimed:
+		if e.Claim.Decided != domain.OutcomeGranted {
+			return told{reason: map[domain.Outcome]domain.Reason{
+				domain.OutcomeRefused: domain.ReasonRefused, domain.OutcomeWithdrawn: domain.ReasonWithdrawn,
+			}[e.Claim.Decided]}
+		}
+		expires, words = e.Until(decides.EffectiveAt), e.NoticeVersion > 0
+	}
 	for _, p := range []domain.Purpose{own, domain.Fold[domain.Purpose](known(w.shared))} {
 		for _, n := range p.Notices {
 			hidden := p.Tenant.IsPlatform() && own.Exists() && !n.Reconsent.Before(own.Notices[0].InUseSince)
-			older := decides.EffectiveAt.Before(n.InUseSince)
+			older := !words || decides.EffectiveAt.Before(n.InUseSince)
 			if !n.Reconsent.IsZero() && !hidden && older && (lapses.IsZero() || n.Reconsent.Before(lapses)) {
 				lapses = n.Reconsent
 			}
@@ -321,7 +360,7 @@ func (w *town) demandRows(t *rapid.T, c domain.Clocks, check domain.Check) {
 		}
 		if want := map[domain.Reason]domain.Status{
 			domain.ReasonGranted: domain.StatusGranted, domain.ReasonExpired: domain.StatusExpired,
-			domain.ReasonRefused: domain.StatusRefused,
+			domain.ReasonRefused: domain.StatusRefused, domain.ReasonSuperseded: domain.StatusLapsed,
 		}[check.Reason]; d.Status != want {
 			t.Fatalf("%+v\nis answered %s, and the row is %s", c, check.Reason, d.Status)
 		}
