@@ -101,11 +101,12 @@ type RedeemCode struct {
 	Consent *RegisterConsent `json:"consent,omitempty"`
 }
 
-// RedeemCode carries it out and uses the code up. A code that cannot be redeemed is always
-// the same code_invalid, whether it is wrong, spent, replaced, expired or tried out, or its
-// account or municipality is closed. A sign-in code opens an account, with the consent that
-// it rests on. Errors: validation_failed, code_invalid; for a sign-in code also
-// consent_required, wording_mismatch, email_taken; for a repeat idempotency_key_reused.
+// RedeemCode carries it out and uses the code up. A code that cannot be redeemed is
+// always the same code_invalid, whether it is wrong, spent, replaced, expired or tried
+// out, or its account or municipality is closed. A sign-in code opens an account, with
+// the consent that it rests on. Errors: validation_failed, code_invalid; for a sign-in
+// code also consent_required, wording_mismatch, email_taken; for a repeat
+// idempotency_key_reused.
 func (h *Handler) RedeemCode(ctx context.Context, call Call, c RedeemCode) (Answer[struct{}], error) {
 	text := domain.ParseCodeText(c.Code)
 
@@ -126,9 +127,9 @@ func (h *Handler) RedeemCode(ctx context.Context, call Call, c RedeemCode) (Answ
 			return domain.Append{}, err
 		}
 
-		// A kind of code that is redeemed for something else gets its case here, its place
-		// in redeemable, and a row of trust.side_rules that lets spend_one_time_code stand
-		// beside the event that it makes.
+		// A kind of code that is redeemed for something else gets its case here, its
+		// place in redeemable, and a row of trust.side_rules that lets
+		// spend_one_time_code stand beside the event that it makes.
 		if code.Kind == domain.SignInCode {
 			return h.openFirstAccount(ctx, code, c)
 		}
