@@ -280,8 +280,8 @@ func (o oracle) agree(t *rapid.T, c domain.Consents) {
 	}
 }
 
-// slow is the fold as one would write it first: each withdrawal looks through every
-// record. It is obviously right, and quadratic.
+// slow is the fold as one would write it first: what was annulled is struck out, and each
+// withdrawal looks through every record. It is obviously right, and quadratic.
 type slow struct {
 	records []domain.Consent
 	current map[string]domain.Recorded
@@ -289,13 +289,13 @@ type slow struct {
 
 func slowly(events []domain.Recorded, at, knownAt time.Time) slow {
 	var visible []domain.Recorded
-	for _, e := range events {
+	for _, e := range stood(events, knownAt) {
 		if (at.IsZero() || !e.EffectiveAt.After(at)) && (knownAt.IsZero() || !e.RecordedAt.After(knownAt)) {
 			visible = append(visible, e)
 		}
 	}
 	slices.SortStableFunc(visible, func(a, b domain.Recorded) int {
-		return cmp.Or(a.EffectiveAt.Compare(b.EffectiveAt), cmp.Compare(a.Position, b.Position))
+		return cmp.Or(a.EffectiveAt.Compare(b.EffectiveAt), cmp.Compare(firstRecorded(a), firstRecorded(b)))
 	})
 
 	s := slow{current: map[string]domain.Recorded{}}
@@ -310,6 +310,27 @@ func slowly(events []domain.Recorded, at, knownAt time.Time) slow {
 		}
 	}
 	return s
+}
+
+// firstRecorded is the position at which somebody first recorded what an event says.
+func firstRecorded(r domain.Recorded) int64 {
+	copied := func(c *domain.CopyOf) int64 {
+		if c == nil {
+			return r.Position
+		}
+		return c.Position
+	}
+
+	switch e := r.Event.(type) {
+	case *domain.ConsentGranted:
+		return copied(e.Copy)
+	case *domain.ConsentRefused:
+		return copied(e.Copy)
+	case *domain.ConsentWithdrawn:
+		return copied(e.Copy)
+	default:
+		return r.Position
+	}
 }
 
 func (s *slow) decide(r domain.Recorded, d domain.Decision, consented bool, until time.Time) {
