@@ -31,8 +31,8 @@ type IssueResetCode struct {
 // validation_failed, subject_erased, account_inactive, no_sign_in; for a repeat
 // idempotency_key_reused.
 func (h *Handler) IssueResetCode(ctx context.Context, call Call, c IssueResetCode) (Answer[NewCode], error) {
-	if !call.ActsForOthers() {
-		return Answer[NewCode]{}, domain.Refuse(domain.CodeForbidden, "Only staff may hand out codes.")
+	if err := call.demandStaff(); err != nil {
+		return Answer[NewCode]{}, err
 	}
 	if c.User == call.User {
 		return Answer[NewCode]{}, domain.Refuse(domain.CodeForbidden,
@@ -308,8 +308,8 @@ func (h *Handler) countWrongTry(ctx context.Context, call Call, command string, 
 			User: code.User, Kind: code.Kind, Code: code.ID, Wrong: code.Wrong,
 		}},
 	}
-	if !call.User.IsZero() {
-		a.Actor, a.ActorTenant = call.User, call.Tenant
+	if actor := call.ActorID(); !actor.IsZero() {
+		a.Actor, a.ActorTenant = actor, call.Tenant
 	}
 
 	_, err := h.Store.Append(ctx, a)
