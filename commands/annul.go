@@ -43,6 +43,12 @@ func (h *Handler) AnnulConsent(ctx context.Context, call Call, c AnnulConsent) (
 			return domain.Append{}, subjectErased()
 		}
 
+		if entry, found := domain.ConsentIn(history, c.Consent); found {
+			if wish.Own, wish.Shared, err = h.purposesWith(ctx, call.Tenant, entry.Purpose); err != nil {
+				return domain.Append{}, err
+			}
+		}
+
 		decided, err := wish.Decide(user, history, h.now())
 		if err != nil || len(decided) == 0 {
 			return domain.Append{}, err

@@ -150,8 +150,7 @@ func (h *Handler) consents(
 	}
 
 	user := domain.Fold[domain.User](of(events, person))
-	switch {
-	case !user.Exists():
+	if !user.Exists() {
 		return nil, 0, nil, domain.Refuse(domain.CodeNotFound, "There is no such person.")
 	}
 	if err := user.TakesCommands(); err != nil {

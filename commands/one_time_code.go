@@ -31,8 +31,8 @@ type IssueResetCode struct {
 // validation_failed, subject_erased, account_inactive, no_sign_in; for a repeat
 // idempotency_key_reused.
 func (h *Handler) IssueResetCode(ctx context.Context, call Call, c IssueResetCode) (Answer[NewCode], error) {
-	if !call.ActsForOthers() {
-		return Answer[NewCode]{}, domain.Refuse(domain.CodeForbidden, "Only staff may hand out codes.")
+	if err := call.demandStaff(); err != nil {
+		return Answer[NewCode]{}, err
 	}
 	if c.User == call.User {
 		return Answer[NewCode]{}, domain.Refuse(domain.CodeForbidden,
@@ -101,11 +101,12 @@ type RedeemCode struct {
 	Consent *RegisterConsent `json:"consent,omitempty"`
 }
 
-// RedeemCode carries it out and uses the code up. A code that cannot be redeemed is always
-// the same code_invalid, whether it is wrong, spent, replaced, expired or tried out, or its
-// account or municipality is closed. A sign-in code opens an account, with the consent that
-// it rests on. Errors: validation_failed, code_invalid; for a sign-in code also
-// consent_required, wording_mismatch, email_taken; for a repeat idempotency_key_reused.
+// RedeemCode carries it out and uses the code up. A code that cannot be redeemed is
+// always the same code_invalid, whether it is wrong, spent, replaced, expired or tried
+// out, or its account or municipality is closed. A sign-in code opens an account, with
+// the consent that it rests on. Errors: validation_failed, code_invalid; for a sign-in
+// code also consent_required, wording_mismatch, email_taken; for a repeat
+// idempotency_key_reused.
 func (h *Handler) RedeemCode(ctx context.Context, call Call, c RedeemCode) (Answer[struct{}], error) {
 	text := domain.ParseCodeText(c.Code)
 
@@ -126,9 +127,9 @@ func (h *Handler) RedeemCode(ctx context.Context, call Call, c RedeemCode) (Answ
 			return domain.Append{}, err
 		}
 
-		// A kind of code that is redeemed for something else gets its case here, its place
-		// in redeemable, and a row of trust.side_rules that lets spend_one_time_code stand
-		// beside the event that it makes.
+		// A kind of code that is redeemed for something else gets its case here, its
+		// place in redeemable, and a row of trust.side_rules that lets
+		// spend_one_time_code stand beside the event that it makes.
 		if code.Kind == domain.SignInCode {
 			return h.openFirstAccount(ctx, code, c)
 		}
@@ -307,8 +308,8 @@ func (h *Handler) countWrongTry(ctx context.Context, call Call, command string, 
 			User: code.User, Kind: code.Kind, Code: code.ID, Wrong: code.Wrong,
 		}},
 	}
-	if !call.User.IsZero() {
-		a.Actor, a.ActorTenant = call.User, call.Tenant
+	if actor := call.ActorID(); !actor.IsZero() {
+		a.Actor, a.ActorTenant = actor, call.Tenant
 	}
 
 	_, err := h.Store.Append(ctx, a)

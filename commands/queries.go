@@ -217,7 +217,13 @@ func (h *Handler) CheckConsent(ctx context.Context, call Call, c CheckConsent) (
 	if err != nil {
 		return Check{}, err
 	}
-	code := domain.CanonicalPurposeCode(c.Purpose)
+	return h.checkRecord(ctx, call, c, []domain.UserID{subject})
+}
+
+// checkRecord answers about the last of some records of one person, each of which was
+// merged into the next. A program may still know the person by the first.
+func (h *Handler) checkRecord(ctx context.Context, call Call, c CheckConsent, merged []domain.UserID) (Check, error) {
+	subject, code := merged[len(merged)-1], domain.CanonicalPurposeCode(c.Purpose)
 
 	head, err := h.Store.Head(ctx)
 	if err != nil {
@@ -233,10 +239,9 @@ func (h *Handler) CheckConsent(ctx context.Context, call Call, c CheckConsent) (
 	if err != nil {
 		return Check{}, err
 	}
-	// A program may still know the person by a record that was merged into another.
-	if user := domain.Fold[domain.User](knownBy(c.KnownAt, upTo(head, of(events, person)))); user.IsMerged() {
-		c.Subject = user.MergedInto
-		return h.CheckConsent(ctx, call, c)
+	user := domain.Fold[domain.User](knownBy(c.KnownAt, upTo(head, of(events, person))))
+	if user.IsMerged() && !slices.Contains(merged, user.MergedInto) {
+		return h.checkRecord(ctx, call, c, append(merged, user.MergedInto))
 	}
 
 	q := domain.Inquiry{
@@ -369,14 +374,25 @@ func (h *Handler) loadPeople(
 		}
 	}
 
+	checked := make(map[domain.UserID]domain.PersonDecisions, len(people))
 	for _, id := range people {
-		goesOn := id
-		for next, merged := into[goesOn]; merged; next, merged = into[goesOn] {
-			goesOn = next
-		}
-		found[id] = found[goesOn]
+		checked[id] = found[goesOn(id, into)]
 	}
-	return found, nil
+	return checked, nil
+}
+
+// goesOn returns the record that goes on in place of one. If a clock that ran backwards
+// makes two records each seem merged into the other as known at some instant, it is the
+// last before that comes round, as in checkRecord.
+func goesOn(id domain.UserID, into map[domain.UserID]domain.UserID) domain.UserID {
+	merged := []domain.UserID{id}
+	for {
+		next, is := into[merged[len(merged)-1]]
+		if !is || slices.Contains(merged, next) {
+			return merged[len(merged)-1]
+		}
+		merged = append(merged, next)
+	}
 }
 
 // Rules returns what a tenant's purposes demand of consents, from the log: those with the
@@ -384,7 +400,16 @@ func (h *Handler) loadPeople(
 func (h *Handler) Rules(
 	ctx context.Context, tenant domain.TenantID, clocks domain.Clocks, codes ...string,
 ) (domain.Rules, error) {
-	purposes := func(t domain.TenantID) ([]domain.Purpose, error) {
+	own, shared, err := h.purposesWith(ctx, tenant, codes...)
+	return domain.RulesOf(own, shared, clocks), err
+}
+
+// purposesWith returns, from the log, a tenant's own purposes and the defaults with the
+// given codes or, if none is given, all.
+func (h *Handler) purposesWith(
+	ctx context.Context, tenant domain.TenantID, codes ...string,
+) (own, shared []domain.Purpose, err error) {
+	load := func(t domain.TenantID) ([]domain.Purpose, error) {
 		if len(codes) == 0 {
 			events, err := h.Store.LoadAll(ctx, t, domain.PurposeStream)
 			return domain.PurposesIn(events), err
@@ -398,12 +423,12 @@ func (h *Handler) Rules(
 		return domain.PurposesIn(events), err
 	}
 
-	own, err := purposes(tenant)
+	own, err = load(tenant)
 	if err != nil || tenant.IsPlatform() {
-		return domain.RulesOf(own, nil, clocks), err
+		return own, nil, err
 	}
-	shared, err := purposes(domain.PlatformTenant())
-	return domain.RulesOf(own, shared, clocks), err
+	shared, err = load(domain.PlatformTenant())
+	return own, shared, err
 }
 
 // Standing returns what has become of decisions by now, as known now.

@@ -22,6 +22,9 @@ type LodgeRequest struct {
 // subject_erased, too_many_open.
 func (h *Handler) LodgeRequest(ctx context.Context, call Call, c LodgeRequest) (Answer[domain.Request], error) {
 	subject, err := call.Subject(c.Subject)
+	if err == nil && subject != call.User {
+		err = call.demandStaff()
+	}
 	if err != nil {
 		return Answer[domain.Request]{}, err
 	}

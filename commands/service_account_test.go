@@ -72,7 +72,8 @@ func TestAProgramsActsNameItAndKeepItsOriginOutOfAnybodysKey(t *testing.T) {
 		t.Errorf("%+v", last)
 	}
 
-	// The resident's erasure is about people: what a program did for them does not stop it.
+	// The resident's erasure is about people: what a program did for them does not stop
+	// it.
 	_, err = w.EraseMe(t.Context(), resident,
 		commands.EraseMe{Confirmation: commands.EraseConfirmation, Password: password})
 	ok(t, err)

@@ -15,10 +15,10 @@ type IssueSignInCode struct {
 	IdentityDocument string `json:"identity_document"`
 }
 
-// IssueSignInCode makes it, for the caller to hand over; it is shown once. Whoever redeems
-// it is from then on this very person, so that everything recorded about them is theirs.
-// Errors: forbidden, not_found, validation_failed, subject_erased, subject_merged,
-// has_account; for a repeat idempotency_key_reused.
+// IssueSignInCode makes it, for the caller to hand over; it is shown once. Whoever
+// redeems it is from then on this very person, so that everything recorded about them is
+// theirs. Errors: forbidden, not_found, validation_failed, subject_erased,
+// subject_merged, has_account; for a repeat idempotency_key_reused.
 func (h *Handler) IssueSignInCode(ctx context.Context, call Call, c IssueSignInCode) (Answer[NewCode], error) {
 	if err := call.demandStaff(); err != nil {
 		return Answer[NewCode]{}, err
@@ -71,10 +71,10 @@ func (h *Handler) IssueSignInCode(ctx context.Context, call Call, c IssueSignInC
 	return Answer[NewCode]{Value: made, Position: done.Position()}, nil
 }
 
-// openFirstAccount makes an account of somebody whom staff had recorded: what they sign in
-// with, and the consent that it rests on. If that consent was given at the counter before,
-// it stands. Errors: validation_failed, code_invalid, consent_required, wording_mismatch,
-// email_taken.
+// openFirstAccount makes an account of somebody whom staff had recorded: what they sign
+// in with, and the consent that it rests on. If that consent was given at the counter
+// before, it stands. Errors: validation_failed, code_invalid, consent_required,
+// wording_mismatch, email_taken.
 func (h *Handler) openFirstAccount(
 	ctx context.Context, code domain.OneTimeCode, c RedeemCode,
 ) (domain.Append, error) {

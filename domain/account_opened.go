@@ -2,9 +2,9 @@ package domain
 
 import "github.com/google/uuid"
 
-// AccountOpened says that somebody whom staff had recorded redeemed a code for an account:
-// the same person, with everything recorded about them, now signs in. The consent that
-// the account rests on is in the same append.
+// AccountOpened says that somebody whom staff had recorded redeemed a code for an
+// account: the same person, with everything recorded about them, now signs in. The
+// consent that the account rests on is in the same append.
 type AccountOpened struct {
 	CodeID uuid.UUID `json:"code_id"` // as the event of its issue names it
 	// Email is the address they sign in with, and the one to write to that was recorded

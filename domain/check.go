@@ -134,7 +134,7 @@ func (c *Check) granted(d Decided) {
 // undecided returns the reason where nothing was decided by the instant asked about.
 func (q Inquiry) undecided() Reason {
 	for _, c := range ConsentsFor(q.Purpose, q.Consents, time.Time{}, q.KnownAt).Records() {
-		if c.Consented {
+		if c.Consented && c.AnnulledAt.IsZero() {
 			return ReasonNotYetGiven
 		}
 	}

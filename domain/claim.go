@@ -114,8 +114,7 @@ func claimsFirst(events []held) ([]held, time.Time) {
 		case !a.from.Equal(b.from):
 			return a.from.Compare(b.from)
 		case isFirst && isSecond:
-			return cmp.Or(cmp.Compare(first.rank(), second.rank()),
-				cmp.Compare(first.ConsentID.String(), second.ConsentID.String()))
+			return first.before(second)
 		case isFirst:
 			return -1
 		case isSecond:
@@ -130,6 +129,14 @@ func claimsFirst(events []held) ([]held, time.Time) {
 		return events, time.Time{}
 	}
 	return events, events[here].from
+}
+
+// before orders claims of one instant by what they say, so that copies stand in the same
+// order: of two that say the same, the one under newer words comes first.
+func (e *ConsentClaimed) before(other *ConsentClaimed) int {
+	return cmp.Or(cmp.Compare(e.rank(), other.rank()), cmp.Compare(other.NoticeVersion, e.NoticeVersion),
+		cmp.Compare(e.SHA256, other.SHA256), cmp.Compare(e.Claim.Source, other.Claim.Source),
+		cmp.Compare(e.ConsentID.String(), other.ConsentID.String()))
 }
 
 func (e *ConsentClaimed) rank() int { return slices.Index(Outcomes(), e.Claim.Decided) }

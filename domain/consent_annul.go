@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -117,14 +118,19 @@ type AnnulConsent struct {
 	Entry    Entry // empty: DecisionEntry
 	Reason   string
 	Evidence *Evidence
+
+	// Own and Shared are the tenant's own purpose of the consent, and the default. They
+	// say when the grants ended that an annulment brings back.
+	Own, Shared []Purpose
 }
 
 // Decide returns the annulment, or nothing if the entry is annulled already. history
 // holds every event about the purpose. An annulment after which processing is allowed
-// that was not allowed before needs evidence: a person's "no" is not talked away. The
-// grant that a citizen's account rests on is withdrawn, not annulled, since nobody has an
-// account without it. Errors: validation_failed, not_found, not_granted, annulled,
-// not_withdrawn, evidence_required, account_rests_on_consent.
+// that was not allowed before, at any instant, needs evidence: a person's "no" is not
+// talked away, and neither is the end that they agreed to. The grant that a citizen's
+// account rests on is withdrawn, not annulled, since nobody has an account without it.
+// Errors: validation_failed, not_found, not_granted, annulled, not_withdrawn,
+// evidence_required, account_rests_on_consent.
 func (c AnnulConsent) Decide(user User, history []Recorded, now time.Time) ([]Event, error) {
 	c = c.tidy()
 	if err := c.validate(); err != nil {
@@ -148,7 +154,7 @@ func (c AnnulConsent) Decide(user User, history []Recorded, now time.Time) ([]Ev
 	}
 
 	e := c.event(consent, entry)
-	return []Event{e}, c.may(user, consent.Purpose, history, Recorded{
+	return []Event{e}, c.may(user, entry, history, Recorded{
 		Event: e, Stream: entry.Stream, EffectiveAt: now, RecordedAt: now, Position: entry.Position,
 	})
 }
@@ -213,21 +219,44 @@ func ends(r Recorded, c Consent) bool {
 		r.EffectiveAt.Equal(c.WithdrawnAt) && (GradeOf(r.Event) == "" || c.Grade != "")
 }
 
-// may refuses an annulment for what would follow from it.
-func (c AnnulConsent) may(user User, purpose string, history []Recorded, annulment Recorded) error {
+// may refuses an annulment for what would follow from it. Without the entry, processing
+// is allowed that is not allowed with it, if ever, at one of these instants: when the
+// entry took effect, when it ended by itself, now, or when a claim takes effect that the
+// entry may outvote.
+func (c AnnulConsent) may(user User, entry Recorded, history []Recorded, annulment Recorded) error {
+	purpose, now := PurposeNamed(entry.Event), annulment.RecordedAt
 	after := append(history[:len(history):len(history)], annulment)
-	before, _, _ := ConsentsFor(purpose, history, time.Time{}, time.Time{}).Check(purpose)
-	allowed, _, _ := ConsentsFor(purpose, after, time.Time{}, time.Time{}).Check(purpose)
+	allows := func(history []Recorded, at time.Time) bool {
+		in, found := ConsentsFor(purpose, history, at, time.Time{}).InForce(purpose)
+		return found && c.rules(at, now).Of(in).InForce
+	}
+
+	instants := []time.Time{{}, entry.EffectiveAt}
+	if outcomeOf(entry.Event) == OutcomeGranted {
+		then, _ := ConsentsFor(purpose, history, entry.EffectiveAt, time.Time{}).Record(c.ID)
+		instants = append(instants, c.rules(entry.EffectiveAt, now).Of(then).Until()) // or now once more
+	}
+	for _, r := range history {
+		if GradeOf(r.Event) != "" {
+			instants = append(instants, r.EffectiveAt)
+		}
+	}
+	more := slices.ContainsFunc(instants, func(at time.Time) bool { return allows(after, at) && !allows(history, at) })
 
 	switch {
-	case allowed && !before && c.Evidence == nil:
+	case more && c.Evidence == nil:
 		return Refuse(CodeEvidenceRequired,
 			"After this, processing would be allowed that is not allowed now: give evidence that the entry was an error.")
-	case before && !allowed && purpose == PlatformRegistrationCode && user.restsOnConsent():
+	case purpose == PlatformRegistrationCode && user.restsOnConsent() &&
+		allows(history, time.Time{}) && !allows(after, time.Time{}):
 		return Refuse(CodeAccountRestsOn,
 			"This person's account rests on this consent: withdraw it, which closes the account.")
 	}
 	return nil
+}
+
+func (c AnnulConsent) rules(at, now time.Time) Rules {
+	return RulesOf(c.Own, c.Shared, Clocks{At: at, Now: now})
 }
 
 // restsOnConsent reports whether there is an account that needs a consent to stay open.

@@ -23,8 +23,8 @@ type RecordConsent struct {
 	NoticeVersion int       // the notice shown; 0: the one in force
 	Evidence      *Evidence
 	GivenBy       *CompetentPerson // nil: the subject
-	ByStaff       bool // for another person, by staff or by a program
-	ByProgram     bool // which then names the channel
+	ByStaff       bool             // for another person, by staff or by a program
+	ByProgram     bool             // which then names the channel
 
 	// Hidden is the default that the tenant's own purpose hides, and under which an
 	// earlier grant may have been given; zero: none.

@@ -281,8 +281,8 @@ func (o oracle) agree(t *rapid.T, c domain.Consents) {
 	}
 }
 
-// slow is the fold as one would write it first: each withdrawal looks through every
-// record. It is obviously right, and quadratic.
+// slow is the fold as one would write it first: what was annulled is struck out, and each
+// withdrawal looks through every record. It is obviously right, and quadratic.
 type slow struct {
 	records []domain.Consent
 	current map[string]domain.Recorded
@@ -290,14 +290,14 @@ type slow struct {
 
 func slowly(events []domain.Recorded, at, knownAt time.Time) slow {
 	var visible []domain.Recorded
-	for _, e := range events {
+	for _, e := range stood(events, knownAt) {
 		if (at.IsZero() || !e.EffectiveAt.After(at)) && (knownAt.IsZero() || !e.RecordedAt.After(knownAt)) {
 			visible = append(visible, e)
 		}
 	}
 	slices.SortStableFunc(visible, func(a, b domain.Recorded) int {
 		return cmp.Or(a.EffectiveAt.Compare(b.EffectiveAt), claimedRank(a)-claimedRank(b),
-			strings.Compare(claimedID(a), claimedID(b)), cmp.Compare(a.Position, b.Position))
+			strings.Compare(claimedWords(a), claimedWords(b)), cmp.Compare(firstRecorded(a), firstRecorded(b)))
 	})
 
 	s := slow{current: map[string]domain.Recorded{}}
@@ -313,6 +313,14 @@ func slowly(events []domain.Recorded, at, knownAt time.Time) slow {
 			s.claim(r, e, decidedHere(events, e.Purpose, r.EffectiveAt, knownAt))
 		}
 	}
+
+	position := map[domain.ConsentID]int64{} // of the decision
+	for _, e := range slices.Backward(events) {
+		position[domain.ConsentID{UUID: domain.RecordOf(e.Event, e.Stream)}] = e.Position
+	}
+	slices.SortStableFunc(s.records, func(a, b domain.Consent) int {
+		return cmp.Or(a.GivenAt.Compare(b.GivenAt), cmp.Compare(position[a.ID], position[b.ID]))
+	})
 	return s
 }
 
@@ -326,17 +334,19 @@ func claimedRank(r domain.Recorded) int {
 	return slices.Index(domain.Outcomes(), e.Claim.Decided)
 }
 
-func claimedID(r domain.Recorded) string {
-	if e, is := r.Event.(*domain.ConsentClaimed); is {
-		return e.ConsentID.String()
+// claimedWords orders claims of one instant that say the same: the newer words first.
+func claimedWords(r domain.Recorded) string {
+	e, is := r.Event.(*domain.ConsentClaimed)
+	if !is {
+		return ""
 	}
-	return ""
+	return fmt.Sprintf("%03d %s %s %s", 999-e.NoticeVersion, e.SHA256, e.Claim.Source, e.ConsentID)
 }
 
 // decidedHere reports whether the person had decided here by an instant, whatever else is
 // known of that time.
 func decidedHere(events []domain.Recorded, purpose string, by, knownAt time.Time) bool {
-	return slices.ContainsFunc(events, func(e domain.Recorded) bool {
+	return slices.ContainsFunc(stood(events, knownAt), func(e domain.Recorded) bool {
 		_, claimed := e.Event.(*domain.ConsentClaimed)
 		return !claimed && isAbout(e.Event, purpose) && !e.EffectiveAt.After(by) &&
 			(knownAt.IsZero() || !e.RecordedAt.After(knownAt))
@@ -376,6 +386,27 @@ func (s *slow) claim(r domain.Recorded, e *domain.ConsentClaimed, outvoted bool)
 	}
 	if !rec.Consented {
 		rec.ValidUntil = time.Time{}
+	}
+}
+
+// firstRecorded is the position at which somebody first recorded what an event says.
+func firstRecorded(r domain.Recorded) int64 {
+	copied := func(c *domain.CopyOf) int64 {
+		if c == nil {
+			return r.Position
+		}
+		return c.Position
+	}
+
+	switch e := r.Event.(type) {
+	case *domain.ConsentGranted:
+		return copied(e.Copy)
+	case *domain.ConsentRefused:
+		return copied(e.Copy)
+	case *domain.ConsentWithdrawn:
+		return copied(e.Copy)
+	default:
+		return r.Position
 	}
 }
 

@@ -123,8 +123,8 @@ type Recorded struct {
 
 // Metadata says how an event came about. Nothing in it identifies a person.
 type Metadata struct {
-	// ActorRole is a Role, RoleSystem (an operator's command), RoleProgram (the actor is a
-	// service account) or RoleAnonymous.
+	// ActorRole is a Role, RoleSystem (an operator's command), RoleProgram (the actor is
+	// a service account) or RoleAnonymous.
 	ActorRole   string    `json:"actor_role"`
 	Correlation uuid.UUID `json:"correlation,omitzero"`
 	// Fingerprint is the keyed hash of the request, in hexadecimal, for commands that

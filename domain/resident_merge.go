@@ -33,9 +33,9 @@ type (
 		Reason            string `json:"reason,omitempty"`
 		EvidenceReference string `json:"evidence_reference,omitempty"`
 	}
-	// CopyOf says where a decision was recorded that is copied from one record of a person
-	// to another. The copy counts as if it had been recorded here: in the place that it
-	// has among all that the person said.
+	// CopyOf says where a decision was recorded that is copied from one record of a
+	// person to another. The copy counts as if it had been recorded here: in the place
+	// that it has among all that the person said.
 	CopyOf struct {
 		Subject  UserID    `json:"subject_id"` // the record it comes from
 		Event    uuid.UUID `json:"event_id"`

@@ -38,8 +38,8 @@ const (
 	StatusGranted   Status = "granted"
 	StatusRefused   Status = "refused"
 	StatusWithdrawn Status = "withdrawn"
-	StatusExpired   Status = "expired" // its own time is over, see Consent.ValidUntil
-	StatusLapsed    Status = "lapsed"  // people had to be asked again by then, see Notice.Reconsent
+	StatusExpired   Status = "expired"  // its own time is over, see Consent.ValidUntil
+	StatusLapsed    Status = "lapsed"   // people had to be asked again by then, see Notice.Reconsent
 	StatusAnnulled  Status = "annulled" // an entry made in error, which counts for nothing
 )
 

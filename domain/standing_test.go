@@ -13,15 +13,22 @@ import (
 )
 
 // town is a log about one person and one purpose: the tenant's own, and the default that
-// it hides. Everything in it was decided by the program's own deciders.
+// it hides. Of the person there may be a second record, which is merged into the first
+// and may be parted from it again. Everything in it was decided by the program's own
+// deciders.
 type town struct {
 	now                 time.Time
 	position            int64
 	person, own, shared []domain.Recorded
 	consents            []domain.Recorded
+	second              []domain.Recorded // the decisions in the second record
+	merges              []domain.Recorded // what merged it into the first, or undid that
+	merged              bool
+	copies              int
 	instants            []time.Time // at which something begins or ends
-
 }
+
+func secondRecord() domain.UserID { return domaintest.Clerk() }
 
 const libraryCode = "library"
 
@@ -39,6 +46,17 @@ func (w *town) record(history []domain.Recorded, tenant domain.TenantID, s domai
 			Record: domain.RecordOf(e, s), Event: e, EffectiveAt: effective, RecordedAt: w.now,
 		})
 		w.instants = append(w.instants, effective, w.now)
+
+		var until time.Time
+		switch e := e.(type) {
+		case *domain.ConsentGranted:
+			until = e.Until(effective)
+		case *domain.ConsentClaimed:
+			until = e.Until(effective)
+		}
+		if !until.IsZero() {
+			w.instants = append(w.instants, until)
+		}
 	}
 	return history
 }
@@ -49,10 +67,11 @@ func anyTown(t *rapid.T) *town {
 	w.person = w.record(nil, domaintest.Msunduzi(), domain.UserOf(domaintest.Thandi()),
 		&domain.UserRegistered{Role: domain.Citizen})
 
-	for i := range rapid.IntRange(1, 14).Draw(t, "acts") {
+	for i := range rapid.IntRange(1, 18).Draw(t, "acts") {
 		w.now = w.now.Add(time.Duration(rapid.IntRange(1, 20).Draw(t, "minutes on")) * time.Minute)
 		switch rapid.SampledFrom([]string{
-			"default", "default", "own", "own", "retire", "grant", "grant", "grant", "refuse", "withdraw", "claim", "claim",
+			"default", "default", "own", "own", "retire", "grant", "grant", "grant", "refuse", "withdraw",
+			"grant elsewhere", "refuse elsewhere", "merge", "annul", "annul", "claim", "claim", "claim elsewhere",
 		}).Draw(t, "act") {
 		case "default":
 			w.shared = w.notice(t, w.shared, domain.PlatformTenant(), i)
@@ -64,13 +83,23 @@ func anyTown(t *rapid.T) *town {
 				w.own = w.record(w.own, domaintest.Msunduzi(), s, domain.Fold[domain.Purpose](w.own).Retire()...)
 			}
 		case "grant":
-			w.decide(t, i, true)
+			w.consents = w.decide(t, i, true, domaintest.Thandi(), w.consents)
 		case "refuse":
-			w.decide(t, i, false)
+			w.consents = w.decide(t, i, false, domaintest.Thandi(), w.consents)
 		case "withdraw":
 			w.withdraw(t)
 		case "claim":
-			w.claim(t, i)
+			w.consents = w.claim(t, i, domaintest.Thandi(), w.consents)
+		case "claim elsewhere":
+			w.second = w.claim(t, i, secondRecord(), w.second)
+		case "grant elsewhere":
+			w.second = w.decide(t, i, true, secondRecord(), w.second)
+		case "refuse elsewhere":
+			w.second = w.decide(t, i, false, secondRecord(), w.second)
+		case "merge":
+			w.merge(t)
+		case "annul":
+			w.annul(t)
 		}
 	}
 	return w
@@ -114,7 +143,13 @@ func (w *town) given(t *rapid.T) time.Time {
 	return time.Time{}
 }
 
-func (w *town) decide(t *rapid.T, i int, consented bool) {
+// decide records a decision in one of the person's records.
+func (w *town) decide(
+	t *rapid.T, i int, consented bool, in domain.UserID, history []domain.Recorded,
+) []domain.Recorded {
+	if w.merged && in == secondRecord() {
+		return history // which takes no more
+	}
 	c := domain.RecordConsent{
 		ID: domaintest.Consent(i + 1), Purpose: libraryCode, Language: domain.English, Consented: consented,
 		Channel: domain.Paper, GivenAt: w.given(t),
@@ -125,20 +160,86 @@ func (w *town) decide(t *rapid.T, i int, consented bool) {
 		if !c.GivenAt.IsZero() {
 			c.ValidUntil = c.GivenAt.Add(time.Duration(minutes) * time.Minute)
 		}
-		w.instants = append(w.instants, c.ValidUntil)
 	}
 
 	purpose, hidden := w.purpose(c.GivenAt)
 	c.Hidden = hidden
 
-	history := w.consents
-	if tail := newestEnough(w.consents, c.GivenAt); rapid.Bool().Draw(t, "from the tail") {
-		history = tail
+	seen := history
+	if tail := newestEnough(history, c.GivenAt); rapid.Bool().Draw(t, "from the tail") {
+		seen = tail
 	}
-	events, err := c.Decide(history, purpose, w.now)
-	if err == nil {
-		w.consents = w.record(w.consents, domaintest.Msunduzi(), consents(), events...)
+	events, err := c.Decide(seen, purpose, w.now)
+	if err != nil {
+		return history
 	}
+	return w.record(history, domaintest.Msunduzi(), domain.ConsentsOf(in), events...)
+}
+
+// merge merges the second record into the first, or undoes that.
+func (w *town) merge(t *rapid.T) {
+	from, into := file(secondRecord(), w.second), file(domaintest.Thandi(), w.consents)
+	into.History = w.merges
+	wish := domain.MergeResidents{NewID: func() domain.ConsentID {
+		w.copies++
+		return domaintest.Consent(1000 + w.copies)
+	}}
+
+	decide := wish.Decide
+	if w.merged {
+		decide, from.Resident.MergedInto = wish.Undo, into.Resident.ID
+	}
+	m, err := decide(from, into)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	w.merged = !w.merged
+	w.merges = w.record(w.merges, domaintest.Msunduzi(), domain.UserOf(domaintest.Thandi()), m.Into...)
+	w.consents = w.record(w.consents, domaintest.Msunduzi(), consents(), m.IntoConsents...)
+	w.second = w.record(w.second, domaintest.Msunduzi(), domain.ConsentsOf(secondRecord()), m.FromConsents...)
+}
+
+// annul annuls an entry of the first record. Without evidence, nothing must be allowed
+// after it that was not allowed before, at whatever instant.
+func (w *town) annul(t *rapid.T) {
+	records := domain.ConsentsAt(w.consents, time.Time{}, time.Time{}).Records()
+	if len(records) == 0 {
+		return
+	}
+	c := domain.AnnulConsent{
+		ID:    rapid.SampledFrom(records).Draw(t, "annulled").ID,
+		Entry: rapid.SampledFrom(domain.Entries()).Draw(t, "entry"), Reason: "wrong person",
+		Own: domain.PurposesIn(w.own), Shared: domain.PurposesIn(w.shared),
+	}
+	if rapid.Bool().Draw(t, "with evidence") {
+		c.Evidence = &domain.Evidence{SHA256: domain.WordingHash("note"), Reference: "box 5"}
+	}
+	events, err := c.Decide(domain.User{}, w.consents, w.now)
+	if err != nil {
+		return
+	}
+
+	before := w.consents
+	w.consents = w.record(w.consents, domaintest.Msunduzi(), consents(), events...)
+	for _, instant := range w.instants {
+		for _, by := range []time.Duration{-1, 0, 1} {
+			at := instant.Add(by * time.Microsecond)
+			if c.Evidence == nil && w.allows(w.consents, at) && !w.allows(before, at) {
+				t.Fatalf("without evidence, the annulment of %s allows more at %s", c.ID, at)
+			}
+		}
+	}
+}
+
+// allows reports whether a history of decisions allows processing at an instant, as known
+// now.
+func (w *town) allows(history []domain.Recorded, at time.Time) bool {
+	check, err := domain.Inquiry{
+		Clocks: domain.Clocks{At: at, Now: w.now}, Purpose: libraryCode, Person: w.person, Own: w.own,
+		Default: w.shared, Consents: history,
+	}.Answer()
+	return err == nil && check.Allowed
 }
 
 // purpose returns the purpose in use at an instant, and the default that it hides.
@@ -150,8 +251,12 @@ func (w *town) purpose(at time.Time) (in, hidden domain.Purpose) {
 	return own, shared
 }
 
-// claim imports what a list says. It may know the version that was shown.
-func (w *town) claim(t *rapid.T, i int) {
+// claim imports what a list says into one of the person's records. It may know the
+// version that was shown.
+func (w *town) claim(t *rapid.T, i int, in domain.UserID, history []domain.Recorded) []domain.Recorded {
+	if w.merged && in == secondRecord() {
+		return history // which takes no more
+	}
 	c := domain.ClaimConsent{
 		ID: domaintest.Consent(i + 1), Purpose: libraryCode,
 		GivenAt: w.now.Add(-time.Duration(rapid.IntRange(0, 60).Draw(t, "minutes back")) * time.Minute),
@@ -166,10 +271,11 @@ func (w *town) claim(t *rapid.T, i int) {
 		c.NoticeVersion, c.Language = n.Version, domain.English
 	}
 
-	events, err := c.Decide(w.consents, current, then, w.now)
-	if err == nil {
-		w.consents = w.record(w.consents, domaintest.Msunduzi(), consents(), events...)
+	events, err := c.Decide(history, current, then, w.now)
+	if err != nil {
+		return history
 	}
+	return w.record(history, domaintest.Msunduzi(), domain.ConsentsOf(in), events...)
 }
 
 // newestEnough returns the newest events, as far back as a decision needs them.
@@ -348,7 +454,7 @@ func (w *town) demandRows(t *rapid.T, c domain.Clocks, check domain.Check) {
 			t.Fatalf("%+v\nis a row %+v, and replayed %+v", c, d, again)
 		}
 		if joined := lapseIn(rules.Lapses(), r); d.Status != domain.StatusRefused && !r.Withdrawn() &&
-			!joined.Equal(d.Lapse.At) {
+			d.Status != domain.StatusAnnulled && !joined.Equal(d.Lapse.At) {
 			t.Fatalf("%+v\nlapses at %s, and joined at %s", r, d.Lapse.At, joined)
 		}
 

@@ -153,7 +153,7 @@ func (r *Reader) append(ctx context.Context, tx pgx.Tx, a domain.Append) (int64,
 func takeAway(ctx context.Context, tx pgx.Tx, r *row) (domain.UserID, error) {
 	switch r.eventType {
 	case (*domain.UserRegistered)(nil).EventType(), (*domain.ResidentRecorded)(nil).EventType(),
-		(*domain.UserEmailChanged)(nil).EventType(),
+		(*domain.AccountOpened)(nil).EventType(), (*domain.UserEmailChanged)(nil).EventType(),
 		(*domain.UserPasswordChanged)(nil).EventType(), (*domain.UserPasswordRehashed)(nil).EventType():
 	default:
 		return domain.UserID{}, nil

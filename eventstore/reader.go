@@ -175,8 +175,8 @@ func (r *Reader) EffectiveSince(
 }
 
 // EachEnd passes to a function the instants at which a tenant's grants at the positions
-// after < p ≤ upTo end by themselves, in no order. It decodes no event, so that it costs little beside a
-// replay; where an event says no end that could be read, it has none.
+// after < p ≤ upTo end by themselves, in no order. It decodes no event, so that it costs
+// little beside a replay; where an event says no end that could be read, it has none.
 func (r *Reader) EachEnd(
 	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, after, upTo int64, each func(time.Time),
 ) error {

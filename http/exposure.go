@@ -72,8 +72,8 @@ func (s *server) exposure(ctx context.Context, call commands.Call, in *exposureI
 		return nil, err
 	}
 
-	// A read of more people than are listed may have covered anybody, but not a person who
-	// does not exist.
+	// A read of more people than are listed may have covered anybody, but not a person
+	// who does not exist.
 	if !filter.Subject.IsZero() {
 		if err := s.config.Commands.KnownPerson(ctx, call.Tenant, filter.Subject); err != nil {
 			return nil, err

@@ -462,7 +462,8 @@ func (k *cast) person(code string, role domain.Role) *person {
 }
 
 // program makes a service account with every scope. Its token is told as a person's is,
-// so that it is tried wherever a person's would be; the e-mail address is somebody else's.
+// so that it is tried wherever a person's would be; the e-mail address is somebody
+// else's.
 func (k *cast) program(code string) *person {
 	k.w.t.Helper()
 	a, err := k.w.handler.CreateServiceAccount(k.w.t.Context(), commands.System(k.tenant(code)),

@@ -181,6 +181,9 @@ func TestTheDatabaseIsAway(t *testing.T) {
 			p.send(l.Method, path, body).want(200)
 		case "get_municipality":
 			// The fake queries answer before they fail.
+		case "request_password_reset":
+			// It looks nothing up, so that its answer tells nothing.
+			p.send(l.Method, path, body).want(202)
 		case "token":
 			(&client{w: w, id: p.id, secret: "x"}).fetch().wantProblem(503, domain.CodeUnavailable)
 		case "refresh", "logout":

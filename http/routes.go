@@ -30,8 +30,8 @@ type route struct {
 	waits string
 	// versioned routes honour If-Match.
 	versioned bool
-	// query marks a question that is sent by POST because of its size: it changes nothing,
-	// so that it takes no Idempotency-Key.
+	// query marks a question that is sent by POST because of its size: it changes
+	// nothing, so that it takes no Idempotency-Key.
 	query bool
 	// bare routes are open even to callers who must set up a second factor first, see
 	// Config.RequireTOTP.

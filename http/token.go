@@ -46,7 +46,8 @@ func badTokenRequest(description string) error {
 func (e *tokenError) write(w http.ResponseWriter) {
 	status := http.StatusBadRequest
 	if e.Name == invalidClient {
-		// Also where the client did not use Basic: no 401 goes without (RFC 9110 §15.5.2).
+		// Also where the client did not use Basic: no 401 goes without (RFC 9110
+		// §15.5.2).
 		w.Header().Set("WWW-Authenticate", `Basic realm="trust", charset="UTF-8"`)
 		status = http.StatusUnauthorized
 	}

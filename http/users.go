@@ -21,7 +21,7 @@ type userBody struct {
 	Role              domain.Role     `json:"role" enum:"citizen,field_worker,manager,admin,saps_liaison" example:"citizen"`
 	IsActive          bool            `json:"is_active" example:"true"`
 	HasAccount        bool            `json:"has_account" doc:"Whether there is an account to sign in with; false: staff recorded this person." example:"true"`
-	EmailVerifiedAt   *instant        `json:"email_verified_at" doc:"When its owner proved that the address is theirs; null: they have not, or it has changed since."`
+	EmailVerifiedAt   *instant        `json:"email_verified_at" nullable:"true" doc:"When its owner proved that the address is theirs; null: they have not, or it has changed since."`
 	CreatedAt         instant         `json:"created_at"`
 	CreatedBy         *uuid.UUID      `json:"created_by" nullable:"true" format:"uuid" doc:"The account that registered this one, itself if self-registered; null: an operator."`
 	UpdatedAt         instant         `json:"updated_at"`

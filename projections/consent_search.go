@@ -91,7 +91,8 @@ func (f DecisionFilter) add(w *pg.Where) {
 	}
 }
 
-// wholeMicrosecond returns the first instant in the log's unit that is not before another.
+// wholeMicrosecond returns the first instant in the log's unit that is not before
+// another.
 func wholeMicrosecond(t time.Time) time.Time {
 	return t.Add(time.Microsecond - 1).Truncate(time.Microsecond)
 }
@@ -112,8 +113,8 @@ type ConsentSearch struct {
 func SearchConsents(
 	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, position int64,
 ) (*ConsentSearch, error) {
-	// Searches and counts go by the indexes made for them, whatever statistics say (ADR 16),
-	// and read all that they find, not the first of it.
+	// Searches and counts go by the indexes made for them, whatever statistics say (ADR
+	// 16), and read all that they find, not the first of it.
 	const settings = `select set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true),
 		set_config('cursor_tuple_fraction', '1', true)`
 	if _, err := tx.Exec(ctx, settings); err != nil {
@@ -247,7 +248,8 @@ func Dimensions() []Dimension {
 	return []Dimension{ByPurpose, ByNoticeVersion, ByLanguage, ByChannel, ByStatus}
 }
 
-// ConsentGroup names consents that are alike; dimensions that were not asked for are zero.
+// ConsentGroup names consents that are alike; dimensions that were not asked for are
+// zero.
 type ConsentGroup struct {
 	Purpose       string
 	NoticeVersion int

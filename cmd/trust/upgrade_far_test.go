@@ -242,7 +242,26 @@ func meant(q question) any {
 	if strings.HasPrefix(q.Path, "consents/check?purpose=old_survey") {
 		return map[string]any{"allowed": false, "reason": "purpose_retired"}
 	}
+	if strings.HasPrefix(q.Path, "users?") {
+		return withoutEmptyAddresses(q.Answer)
+	}
 	return q.Answer
+}
+
+// withoutEmptyAddresses returns a list of users in which erased people have no e-mail
+// address, where it was empty.
+func withoutEmptyAddresses(list any) any {
+	answer := maps.Clone(list.(map[string]any))
+	items := slices.Clone(answer["items"].([]any))
+	for i := range items {
+		user := maps.Clone(items[i].(map[string]any))
+		if user["email"] == "" {
+			user["email"] = nil
+		}
+		items[i] = user
+	}
+	answer["items"] = items
+	return answer
 }
 
 // countsAsBefore follows a list to its end.
@@ -282,8 +301,8 @@ func newer() []string {
 // withoutNewer matches these fields in JSON, and the comma before each.
 var withoutNewer = regexp.MustCompile(`,"(` + strings.Join(newer(), "|") + `)":("[^"]*"|null|true|false)`)
 
-// asItWasWritten returns an export in its old form: without the fields that are newer; CSV
-// without a byte order mark, the municipality and a last record, and with quotes only
+// asItWasWritten returns an export in its old form: without the fields that are newer;
+// CSV without a byte order mark, the municipality and a last record, and with quotes only
 // where they are needed. Anything else stays as it is.
 func (u *upgrade) asItWasWritten(document []byte) []byte {
 	u.t.Helper()
@@ -374,8 +393,8 @@ func (u *upgrade) countsOfficersOfBefore() {
 	}
 }
 
-// endsWithoutAnEvent records a consent, and finds that it and those of before say what has
-// become of them: in the read table that was migrated, and in the log.
+// endsWithoutAnEvent records a consent, and finds that it and those of before say what
+// has become of them: in the read table that was migrated, and in the log.
 func (u *upgrade) endsWithoutAnEvent() {
 	u.t.Helper()
 	u.citizen("to.be.asked@example.org", "To Be Asked").call("POST", "consents",

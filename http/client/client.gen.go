@@ -2775,7 +2775,7 @@ type UserBody struct {
 	Email *string `json:"email"`
 
 	// EmailVerifiedAt When its owner proved that the address is theirs; null: they have not, or it has changed since.
-	EmailVerifiedAt time.Time `json:"email_verified_at"`
+	EmailVerifiedAt *time.Time `json:"email_verified_at"`
 
 	// ExternalIds The numbers by which the municipality's other systems know this person; left out in lists.
 	ExternalIds *[]ExternalID `json:"external_ids,omitempty"`

@@ -41,7 +41,8 @@ func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person do
 			return err
 		}
 
-		// What is held in records that were merged into this one is about the same person.
+		// What is held in records that were merged into this one is about the same
+		// person.
 		for _, e := range about {
 			if e.Stream == domain.UserOf(person) {
 				d.Profile = d.Profile.Evolve(e)

@@ -15,8 +15,8 @@ import (
 	"github.com/salga-trust/engine/projections"
 )
 
-// ReplayQuery says which consents of a tenant to replay, and in which state: that in force
-// at At, as known at exactly one position.
+// ReplayQuery says which consents of a tenant to replay, and in which state: that in
+// force at At, as known at exactly one position.
 type ReplayQuery struct {
 	At       time.Time     // zero: at the end of what was known
 	Position int64         // known up to this position, which Resolve returned

@@ -219,6 +219,7 @@ func TestALetterArrivesUnderTLSInTheLanguageOfItsReader(t *testing.T) {
 			t.Parallel()
 			p := newPost(t, test.tlsFirst, test.offersTLS)
 			s, log := p.sender(t, test.address, !strings.Contains(name, "this machine"))
+
 			for _, language := range domain.Languages() {
 				l := letter(language)
 				must(t, s.Send(l))
@@ -229,6 +230,7 @@ func TestALetterArrivesUnderTLSInTheLanguageOfItsReader(t *testing.T) {
 				}
 				reads(t, got.text, l)
 			}
+
 			s.Close(t.Context())
 			if log.String() != "" {
 				t.Errorf("logged %s", log)
