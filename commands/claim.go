@@ -196,11 +196,11 @@ func (h *Handler) claimKey(c ClaimConsent) string {
 }
 
 // decideClaim decides on the purposes held in memory. If that leads to a refusal, it
-// decides again on those in the log, since memory may be out of date.
+// decides once more, on those in the log, since memory may be out of date.
 func (h *Handler) decideClaim(
 	ctx context.Context, tenant domain.TenantID, wish domain.ClaimConsent, history []domain.Recorded,
 ) ([]domain.Event, []domain.Expectation, error) {
-	for {
+	for again := false; ; again = true {
 		current, expects, cached, err := h.purpose(ctx, tenant, wish.Purpose, time.Time{})
 		if err != nil {
 			return nil, nil, err
@@ -211,7 +211,7 @@ func (h *Handler) decideClaim(
 		}
 
 		events, err := wish.Decide(history, current, then, h.now())
-		if err == nil || !cached && !cachedThen {
+		if err == nil || again || !cached && !cachedThen {
 			return events, longer(expects, before), err
 		}
 

@@ -119,3 +119,118 @@ func TestAClaimIsWithdrawnRefusedAndReplacedAsADecision(t *testing.T) {
 		t.Errorf("the check: %v", check)
 	}
 }
+
+// A claim is checked, searched and counted as a decision is, and the answers say so.
+func TestClaimsAreCheckedSearchedAndCountedWithDecisions(t *testing.T) {
+	t.Parallel()
+	w, _ := newRealWorld(t)
+	w.define(domain.PlatformTenant(), "newsletter", func(d *domain.DefinePurpose) { d.InUseSince = &time.Time{} })
+	clerk, officer := w.staff(domain.FieldWorker, "KZN225"), w.staff(domain.Manager, "KZN225")
+	thandi, sipho, anna := w.citizen("t@example.org"), w.citizen("s@example.org"), w.citizen("a@example.org")
+	w.claims(thandi, func(c *commands.ClaimConsent) { c.Grade = domain.GradeClaimed })
+	w.claims(sipho, func(c *commands.ClaimConsent) { c.Decided = domain.OutcomeWithdrawn })
+	anna.send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"af","consented":true}`).want(201)
+
+	checks := clerk.send("POST", "/api/v1/consents/check", fmt.Sprintf(
+		`{"purpose":"newsletter","subject_ids":[%q,%q,%q]}`, thandi.id, sipho.id, anna.id)).want(200).items()
+	for i, want := range []map[string]any{
+		{"allowed": true, "reason": "granted", "evidence_grade": "claimed"},
+		{"allowed": false, "reason": "withdrawn", "evidence_grade": "claimed"},
+		{"allowed": true, "reason": "granted", "evidence_grade": nil},
+	} {
+		for field, value := range want {
+			if checks[i][field] != value {
+				t.Errorf("check %d: %s is %v, want %v", i, field, checks[i][field], value)
+			}
+		}
+	}
+
+	const of = "?purpose=newsletter"
+	export := officer.send("GET", consentsReport+of, "", "Min-Event-Position", w.head()).want(200).items()
+	exported := map[string]float64{}
+	for _, c := range export {
+		exported[fmt.Sprint(c["status"], c["notice_version"], c["language"])]++
+		if c["in_force"] != (c["status"] == "granted") {
+			t.Errorf("in force: %v", c)
+		}
+	}
+	counted := map[string]float64{}
+	for _, c := range officer.send("GET", summaryReport+of+"&by=status,notice_version,language", "").want(200).items() {
+		counted[fmt.Sprint(c["status"], c["notice_version"], c["language"])] += c["count"].(float64)
+	}
+	if len(exported) != 3 || fmt.Sprint(exported) != fmt.Sprint(counted) {
+		t.Errorf("the export has %v, and the counts are %v", exported, counted)
+	}
+	for query, want := range map[string]string{
+		"&status=withdrawn": sipho.id, "&notice_version=1": anna.id, "&language=af": anna.id,
+		"&status=granted&given_to=" + w.day(-5): thandi.id,
+	} {
+		found := officer.send("GET", consentsReport+of+query, "").want(200).items()
+		if len(found) != 1 || found[0]["subject_id"] != want {
+			t.Errorf("%s finds %v", query, found)
+		}
+	}
+
+	impact := officer.send("GET", "/api/v1/compliance/purposes/newsletter/impact", "", "Min-Event-Position", w.head()).
+		want(200)
+	grades := map[any]any{}
+	for _, item := range impact.items() {
+		grades[item["subject_id"]] = fmt.Sprint(item["evidence_grade"], item["notice_version"])
+	}
+	if impact.json["count"] != 2.0 || grades[thandi.id] != "claimed<nil>" || grades[anna.id] != "<nil>1" {
+		t.Errorf("the impact: %s", impact.raw)
+	}
+}
+
+// day is the instant some days from now, as a query has it.
+func (w *world) day(days int) string {
+	return w.clock().AddDate(0, 0, days).UTC().Format("2006-01-02T15:04:05Z")
+}
+
+// What was imported stays imported, whichever of two records of one person a row leads to.
+func TestAnImportIsRepeatedAfterTwoRecordsWereMerged(t *testing.T) {
+	t.Parallel()
+	w, clerk, officer, _ := mergeWorld(t)
+	given := time.Now().Add(-time.Hour)
+	record := func(phone, meter string) *person {
+		return &person{w: w, id: clerk.walkIn("Thandi Dlamini", phone, meter).want(201).text("id")}
+	}
+	from, into := record("0821234567", "7"), record("0831234567", "8")
+	says := func(p *person, line int) {
+		t.Helper()
+		w.claims(p, func(c *commands.ClaimConsent) {
+			c.GivenAt, c.Purpose, c.Line = given.Add(time.Duration(line)*time.Minute), "library", line
+		})
+	}
+	says(from, 1)
+	says(into, 2)
+
+	officer.send("POST", residentsPath+"/"+from.id+"/merge", fmt.Sprintf(`{"into":%q}`, into.id)).want(200)
+	before := w.head()
+	for _, p := range []*person{from, into} {
+		says(p, 1)
+		says(p, 2)
+	}
+	if after := w.head(); after != before {
+		t.Errorf("imported again, the log goes on from %s to %s", before, after)
+	}
+
+	// What is new of the record that was merged away is about the one that goes on.
+	says(from, 3)
+	check := clerk.send("GET", "/api/v1/consents/check?purpose=library&subject_id="+into.id, "").want(200).json
+	if check["allowed"] != true || check["evidence_grade"] != "claimed" ||
+		check["decided_by"].(map[string]any)["position"] == nil {
+		t.Errorf("the check: %v", check)
+	}
+	list := clerk.send("GET", "/api/v1/consents?subject_id="+into.id, "", "Min-Event-Position", w.head()).want(200).items()
+	if len(list) != 3 {
+		t.Errorf("%d decisions, want 3: %v", len(list), list)
+	}
+
+	officer.send("POST", residentsPath+"/"+from.id+"/unmerge", "").want(200)
+	before = w.head()
+	says(from, 1)
+	if after := w.head(); after != before {
+		t.Errorf("imported again after they were parted, the log goes on from %s to %s", before, after)
+	}
+}

@@ -123,6 +123,12 @@ func anyRow(rt *rapid.T, tenant domain.TenantID, position int64) consentRow {
 		Consented: rapid.IntRange(0, 4).Draw(rt, "consented") > 0, Channel: domain.Web, GivenBy: domain.BySelf,
 		GivenAt: given, RecordedAt: given, SupersededAt: maybe(rt, "superseded", given), Position: position,
 	}
+	if rapid.IntRange(0, 2).Draw(rt, "claimed") == 0 {
+		c.Grade, c.NoticeVersion = domain.GradeClaimed, 0
+		if !c.Consented && rapid.Bool().Draw(rt, "claimed withdrawal") {
+			c.WithdrawnAt = given
+		}
+	}
 	if c.Consented {
 		c.WithdrawnAt, c.ValidUntil = maybe(rt, "withdrawn", given), maybe(rt, "until", given.Add(time.Minute))
 	}
