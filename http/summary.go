@@ -35,7 +35,7 @@ type countedBody struct {
 	NoticeVersion int             `json:"notice_version,omitempty"`
 	Language      domain.Language `json:"language,omitempty" enum:"en,zu,af"`
 	Channel       domain.Channel  `json:"channel,omitempty" enum:"web,counter,phone,whatsapp,ussd,paper"`
-	Status        domain.Status   `json:"status,omitempty" enum:"granted,refused,withdrawn,expired,lapsed" example:"granted"`
+	Status        domain.Status   `json:"status,omitempty" enum:"granted,refused,withdrawn,expired,lapsed,annulled" example:"granted"`
 	Count         int64           `json:"count" example:"1204"`
 }
 

@@ -195,6 +195,7 @@ const (
 
 // Defines values for CountedBodyStatus.
 const (
+	CountedBodyStatusAnnulled  CountedBodyStatus = "annulled"
 	CountedBodyStatusExpired   CountedBodyStatus = "expired"
 	CountedBodyStatusGranted   CountedBodyStatus = "granted"
 	CountedBodyStatusLapsed    CountedBodyStatus = "lapsed"
@@ -646,6 +647,7 @@ const (
 
 // Defines values for ExportConsentsParamsStatus.
 const (
+	ExportConsentsParamsStatusAnnulled  ExportConsentsParamsStatus = "annulled"
 	ExportConsentsParamsStatusExpired   ExportConsentsParamsStatus = "expired"
 	ExportConsentsParamsStatusGranted   ExportConsentsParamsStatus = "granted"
 	ExportConsentsParamsStatusLapsed    ExportConsentsParamsStatus = "lapsed"
@@ -679,6 +681,7 @@ const (
 
 // Defines values for CountConsentsParamsStatus.
 const (
+	CountConsentsParamsStatusAnnulled  CountConsentsParamsStatus = "annulled"
 	CountConsentsParamsStatusExpired   CountConsentsParamsStatus = "expired"
 	CountConsentsParamsStatusGranted   CountConsentsParamsStatus = "granted"
 	CountConsentsParamsStatusLapsed    CountConsentsParamsStatus = "lapsed"
