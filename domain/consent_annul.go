@@ -105,8 +105,11 @@ func annulled(r, by *Recorded) (Consent, bool) {
 		return Consent{}, false
 	}
 
-	_, granted := r.Event.(*ConsentGranted)
+	grant, granted := r.Event.(*ConsentGranted)
 	c := record(r, d, granted)
+	if granted {
+		c.ValidUntil = grant.Until(r.EffectiveAt)
+	}
 	c.AnnulledAt = by.RecordedAt
 	c.Position, c.UpdatedAt, c.UpdatedBy = by.Position, by.RecordedAt, by.Actor
 	c.MovedTo = by.Event.(*ConsentAnnulled).MovedTo
