@@ -4112,7 +4112,7 @@ func (c *Client) RequestPasswordReset(ctx context.Context, body PasswordResetBod
 	return send[struct{}](ctx, c, r)
 }
 
-// RedeemCode: Set a new password with a one-time code, or open an account with a sign-in code
+// RedeemCode: Set a new password with a reset code, or open an account with a sign-in code
 //
 // For: everyone.
 //
@@ -5319,7 +5319,7 @@ func (c *Client) MergeResidents(ctx context.Context, id uuid.UUID, body MergeBod
 	return send[UserBody](ctx, c, r)
 }
 
-// IssueSignInCode: Hand out a one-time code with which a recorded person gets an account
+// IssueSignInCode: Hand out a sign-in code, with which a recorded person gets an account
 //
 // For: field_worker, manager, admin of a municipality.
 //
