@@ -81,6 +81,90 @@ func TestAProgramsActsNameItAndKeepItsOriginOutOfAnybodysKey(t *testing.T) {
 	refused(t, err, domain.CodeSubjectErased)
 }
 
+// A program acts for others, but is no member of the staff: whatever its scopes, it does
+// not do what a clerk, an officer or an admin does.
+func TestAProgramIsRefusedWhatStaffDo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a, _, program := w.program(t, "SMS")
+	resident, other := w.walkIn(t, "7"), w.walkIn(t, "8")
+	granted := w.onPaper(t, resident, true, time.Time{})
+	citizen := w.citizen(t, "CPT", "thandi@example.org")
+
+	ctx, seen := t.Context(), "ID card"
+	for what, act := range map[string]func() error{
+		"records a resident": func() error {
+			_, err := w.RecordResident(ctx, program, commands.RecordResident{FullName: "Piet Botha", Phone: "0821234567"})
+			return err
+		},
+		"corrects a resident": func() error {
+			_, err := w.ChangeResident(ctx, program, commands.ChangeResident{User: resident, FullName: &seen})
+			return err
+		},
+		"merges": func() error {
+			_, err := w.MergeResidents(ctx, program, commands.MergeResidents{From: resident, Into: other})
+			return err
+		},
+		"parts": func() error {
+			_, err := w.UnmergeResidents(ctx, program, commands.UnmergeResidents{From: resident})
+			return err
+		},
+		"annuls": func() error {
+			_, err := w.AnnulConsent(ctx, program, commands.AnnulConsent{
+				Consent: granted.ID, Reason: "wrong", Evidence: evidence(),
+			})
+			return err
+		},
+		"hands out a code for a password": func() error {
+			_, err := w.IssueResetCode(ctx, program, commands.IssueResetCode{User: citizen.User, IdentityDocument: seen})
+			return err
+		},
+		"hands out a code for an account": func() error {
+			_, err := w.IssueSignInCode(ctx, program, commands.IssueSignInCode{User: resident, IdentityDocument: seen})
+			return err
+		},
+		"lodges a request": func() error {
+			_, err := w.LodgeRequest(ctx, program, commands.LodgeRequest{Subject: resident, Kind: domain.AccessRequest})
+			return err
+		},
+		"makes another program": func() error {
+			_, err := w.CreateServiceAccount(ctx, program, domain.CreateServiceAccount{
+				Name: "another", Scopes: domain.Scopes(),
+			})
+			return err
+		},
+		"makes itself another secret": func() error {
+			_, err := w.RotateSecret(ctx, program, commands.RotateSecret{Account: a.ID})
+			return err
+		},
+		"closes an account": func() error {
+			_, err := w.DeactivateUser(ctx, program, commands.DeactivateUser{User: citizen.User})
+			return err
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			w.unchanged(t, func() { refused(t, act(), domain.CodeForbidden) })
+		})
+	}
+}
+
+func TestAWrongCodeNamesTheProgramThatTriedIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a, _, program := w.program(t, "SMS")
+	citizen := w.citizen(t, "CPT", "thandi@example.org")
+	code := w.resetCode(t, w.staff(t, domain.Admin, "admin@example.org"), citizen.User)
+
+	_, err := w.RedeemCode(t.Context(), program, commands.RedeemCode{Code: wrongly(code), Password: newPassword})
+	refused(t, err, domain.CodeCodeInvalid)
+	events := w.events(t, w.cpt, domain.SessionsOf(citizen.User))
+	last := events[len(events)-1]
+	if _, failed := last.Event.(*domain.SignInFailed); !failed || last.Actor != a.ID.Actor() ||
+		last.Metadata.ActorRole != domain.RoleProgram {
+		t.Errorf("%+v", last)
+	}
+}
+
 func TestTheNameOfAProgramIsTakenOnceByTwoAtOnceAndFreedByARevocation(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

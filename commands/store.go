@@ -26,8 +26,9 @@ type Store interface {
 	LoadTail(ctx context.Context, tenant domain.TenantID, tail domain.Tail, beside ...domain.Stream,
 	) (events []domain.Recorded, version int, err error)
 	// LoadPeople returns, for each of some people whom a tenant has, the first event of
-	// their account and their newest decisions about a purpose, as far back as enough
-	// says; all of them up to a position. It takes a few queries, however many people
+	// their record and those that merged it into another or undid that, and their newest
+	// decisions about a purpose, as far back as enough says, with what was annulled of
+	// them; all of them up to a position. It takes a few queries, however many people
 	// these are.
 	LoadPeople(ctx context.Context, tenant domain.TenantID, people []domain.UserID, purpose string, upTo int64,
 		enough func(newest []domain.Recorded) bool) (map[domain.UserID]domain.PersonDecisions, error)

@@ -152,8 +152,8 @@ func (r *Reader) append(ctx context.Context, tx pgx.Tx, a domain.Append) (int64,
 // it from the earlier one, the user's one-time codes, and the sessions opened with it.
 func takeAway(ctx context.Context, tx pgx.Tx, r *row) (domain.UserID, error) {
 	switch r.eventType {
-	case (*domain.UserRegistered)(nil).EventType(), (*domain.ResidentRecorded)(nil).EventType(),
-		(*domain.AccountOpened)(nil).EventType(), (*domain.UserEmailChanged)(nil).EventType(),
+	case (*domain.UserRegistered)(nil).EventType(), (*domain.AccountOpened)(nil).EventType(),
+		(*domain.UserEmailChanged)(nil).EventType(),
 		(*domain.UserPasswordChanged)(nil).EventType(), (*domain.UserPasswordRehashed)(nil).EventType():
 	default:
 		return domain.UserID{}, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -282,6 +283,34 @@ func TestAKeyBesideAForgedRegistrationGoesWhenThatIsDisowned(t *testing.T) {
 	w.mustRotate(t, masterKey, nextKey)
 	w.mustRotate(t, nextKey, masterKey)
 	w.register(t, w.tenant, "after@example.org")
+}
+
+// Beside an event of any type that may set a password, a forged one may have done so: with
+// it goes the account's password, and with no other.
+func TestWithAForgedEventThatMayHaveSetAPasswordGoesThePassword(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	types := query[[]string](t, w, `select array_agg(event_type order by event_type) from trust.event_types
+		where stream_type = 'user'`)
+	setting := query[[]string](t, w, "select array_agg(event_type) from trust.side_rules where kind = 'set_credential'")
+	if len(types) < 15 || len(setting) < 5 {
+		t.Fatalf("%d types of events, of which %d may set a password", len(types), len(setting))
+	}
+
+	for i, eventType := range types {
+		user := w.register(t, w.tenant, fmt.Sprintf("person.%d@example.org", i))
+		id := [16]byte(user.UUID)
+		forged := w.db.Forge(t, pgtest.Forgery{
+			Tenant: w.tenant.UUID, StreamType: "user", Stream: id, Type: eventType, Subject: &id, Payload: "{}",
+		})
+
+		done, err := w.disown(t, forged)
+		left := query[bool](t, w, "select exists (select from trust.credentials where user_id = $1)", user.UUID)
+		may := slices.Contains(setting, eventType)
+		if err != nil || left == may || done.Password.IsZero() == may {
+			t.Errorf("a forged %s, which may set a password: %t; it is left: %t (%+v, %v)", eventType, may, left, done, err)
+		}
+	}
 }
 
 // The log of a previous release: its events are believed until all have a code. From then

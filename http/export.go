@@ -30,7 +30,7 @@ type StateOfConsents struct {
 	Position      int64  `query:"position" minimum:"1" doc:"As known at this position of an earlier answer; with its as_of, the same bytes again."`
 	Purpose       string `query:"purpose" doc:"Only consents to this purpose."`
 	NoticeVersion int    `query:"notice_version" minimum:"1" doc:"Only decisions on this version of the wording."`
-	Status        string `query:"status" enum:"granted,refused,withdrawn,expired,lapsed" doc:"Only what had become this by then. A grant that a newer one superseded stays granted, but is not in_force."`
+	Status        string `query:"status" enum:"granted,refused,withdrawn,expired,lapsed,annulled" doc:"Only what had become this by then. A grant that a newer one superseded stays granted, but is not in_force."`
 	Channel       string `query:"channel" enum:"web,counter,phone,whatsapp,ussd,paper" doc:"Only decisions that came this way."`
 	Language      string `query:"language" enum:"en,zu,af" doc:"Only decisions on a wording in this language."`
 	GivenFrom     moment `query:"given_from" doc:"Only decisions given at this instant or later."`

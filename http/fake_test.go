@@ -130,6 +130,15 @@ func isAbout(e domain.Event, purpose string) bool {
 	return domain.PurposeNamed(e) == purpose
 }
 
+func isAboutMerges(e domain.Event) bool {
+	switch e.(type) {
+	case *domain.ResidentMerged, *domain.ResidentUnmerged:
+		return true
+	default:
+		return false
+	}
+}
+
 func (s *fakeStore) LoadPeople(
 	ctx context.Context, tenant domain.TenantID, people []domain.UserID, purpose string, upTo int64,
 	_ func([]domain.Recorded) bool,
@@ -146,7 +155,9 @@ func (s *fakeStore) LoadPeople(
 			switch {
 			case e.Position > upTo:
 			case e.Stream == domain.UserOf(id):
-				of.Person = append(of.Person, e)
+				if e.Version == 1 || isAboutMerges(e.Event) {
+					of.Person = append(of.Person, e)
+				}
 			case isAbout(e.Event, purpose):
 				of.Consents = append(of.Consents, e)
 			}

@@ -170,7 +170,7 @@ current one, not the one in the token.
   your municipality, or in SALGA for its own staff. **all**: everything in every municipality.
 - A request for anything beyond a party's reach is answered exactly as if the thing did not exist.
 - *platform admin* is an administrator of SALGA. In the audit log they see the personal values of municipalities sealed.
-- Field workers find people only by their exact e-mail address or phone number.
+- Field workers find people only by their exact e-mail address, phone number or external id.
 - *program*: a service account of your municipality. The cell names the scope that its token needs; with it, a program
   reaches everything of that kind in its municipality.
 - *own session*: the holder of the refresh token. *by address*: callers from the networks in ` + "`METRICS_FROM`" + `.

@@ -130,6 +130,41 @@ func TestTheDocumentIsCompleteAndTrue(t *testing.T) {
 	}
 }
 
+// Wherever the document lists what may have become of a consent, in rows, filters and
+// counts, the list is the same.
+func TestEveryListOfStatusesIsWhole(t *testing.T) {
+	t.Parallel()
+	var want []any
+	for _, status := range domain.Statuses() {
+		want = append(want, string(status))
+	}
+
+	found := 0
+	var walk func(node any)
+	walk = func(node any) {
+		switch n := node.(type) {
+		case map[string]any:
+			if values, _ := n["enum"].([]any); slices.Contains(values, any(string(domain.StatusLapsed))) {
+				if found++; !slices.Equal(values, want) {
+					t.Errorf("a list of statuses is %v, not %v", values, want)
+				}
+			}
+			for _, child := range n {
+				walk(child)
+			}
+		case []any:
+			for _, child := range n {
+				walk(child)
+			}
+		}
+	}
+
+	walk(openapi(t, newWorld(t)).tree)
+	if found < 4 {
+		t.Errorf("found %d lists: this test looks in the wrong place", found)
+	}
+}
+
 func checkOperation(t *testing.T, doc spec, l apphttp.Line, op map[string]any) {
 	t.Helper()
 	responses := op["responses"].(map[string]any)

@@ -165,7 +165,7 @@ func routes() []route {
 			id: "redeem_code", method: "POST", path: api + "/auth/redeem",
 			who: everyone, rate: redeemRate, status: 204,
 			serve:   on((*server).redeemCode),
-			summary: "Set a new password with a one-time code, or open an account with a sign-in code",
+			summary: "Set a new password with a reset code, or open an account with a sign-in code",
 			codes: []domain.Code{
 				domain.CodeCodeInvalid, domain.CodeConsentRequired, domain.CodeWordingMismatch, domain.CodeEmailTaken,
 				domain.CodeOverloaded,
@@ -311,7 +311,7 @@ func routes() []route {
 			id: "issue_sign_in_code", method: "POST", path: api + "/residents/{id}/sign-in",
 			who: counter, rate: accountRate, status: 201,
 			serve:   on((*server).issueSignInCode),
-			summary: "Hand out a one-time code with which a recorded person gets an account",
+			summary: "Hand out a sign-in code, with which a recorded person gets an account",
 			codes: []domain.Code{
 				domain.CodeNotFound, domain.CodeHasAccount, domain.CodeMerged, domain.CodeSubjectErased,
 			},

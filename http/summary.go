@@ -36,7 +36,7 @@ type countedBody struct {
 	NoticeVersion int             `json:"notice_version,omitempty" doc:"Absent although asked for: not known, of claims."`
 	Language      domain.Language `json:"language,omitempty" enum:"en,zu,af" doc:"As notice_version."`
 	Channel       domain.Channel  `json:"channel,omitempty" enum:"web,counter,phone,whatsapp,ussd,paper" doc:"As notice_version."`
-	Status        domain.Status   `json:"status,omitempty" enum:"granted,refused,withdrawn,expired,lapsed" example:"granted"`
+	Status        domain.Status   `json:"status,omitempty" enum:"granted,refused,withdrawn,expired,lapsed,annulled" example:"granted"`
 	Count         int64           `json:"count" example:"1204"`
 }
 

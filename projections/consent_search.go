@@ -156,7 +156,8 @@ func (s *ConsentSearch) Unsettled(
 	if len(parts) == 0 {
 		return nil
 	}
-	return s.pages(ctx, strings.Join(parts, " union ")+" order by 1", w.Args, page, each)
+	sql := "select distinct u.subject from (" + strings.Join(parts, " union all ") + ") u (subject) order by 1"
+	return s.pages(ctx, sql, w.Args, page, each)
 }
 
 // LastEnd returns the newest instant up to another at which a grant ended by itself, of
@@ -307,7 +308,10 @@ func (s *ConsentSearch) Count(
 ) error {
 	at := rules.Clocks().At
 	w := pg.Where{Args: []any{s.tenant.UUID, unlessZero(at)}}
-	status := standingOf(&w, rules).status
+	status := "''"
+	if f.Status != "" || slices.Contains(by, ByStatus) { // a query must use all its arguments
+		status = standingOf(&w, rules).status
+	}
 	f.add(&w)
 	if f.Status != "" {
 		w.And("(" + status + ") = " + w.Arg(string(f.Status)))

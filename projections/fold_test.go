@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/domain/domaintest"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/eventstore/follow"
 	"github.com/salga-trust/engine/internal/pgtest"
@@ -74,8 +75,9 @@ func (f *folder) fold(ctx context.Context, p projections.Projection, n int64) (m
 }
 
 // Random histories of consents, legal or not, given when they were recorded or earlier,
-// folded in pages of random sizes: after every page the table equals one fold of the
-// whole log, which is what Verify compares with.
+// annulled, or moved to another record of the person and back, folded in pages of random
+// sizes: after every page the table equals one fold of the whole log, which is what
+// Verify compares with.
 func TestConsentsInPagesEqualOneFold(t *testing.T) {
 	t.Parallel()
 	consents := projection(t, "consents")
@@ -89,9 +91,9 @@ func TestConsentsInPagesEqualOneFold(t *testing.T) {
 
 	rapid.Check(t, func(r *rapid.T) {
 		begin()
-		subjects := []domain.UserID{newUser(), newUser()}
-		for _, e := range rapid.SliceOfN(randomDecision(), 1, 12).Draw(r, "history") {
-			w.append(t, w.tenant, domain.ConsentsOf(subjects[e.subject]), e.event())
+		chronicle := w.chronicle()
+		for _, d := range rapid.SliceOfN(randomDecision(), 1, 12).Draw(r, "history") {
+			chronicle.record(t, d, time.Now())
 		}
 
 		for more := true; more; {
@@ -120,31 +122,37 @@ func everyTenth(do func()) func() {
 	}
 }
 
-// drawn is one random event of a consent stream; ago is how long before now it was given
-// (0: not stated).
+// drawn is what happens next to the consents of two records.
 type drawn struct {
 	subject int
-	kind    string
+	kind    string // grant, refuse, withdraw, annul, or merge, which undoes the merge before it; or an outcome: a claim
 	purpose string
-	ago     time.Duration
+	ago     time.Duration // how long before now it was given; 0: not stated
+	ends    time.Duration // of a grant: how long after now it ends; 0: no end was agreed
+	days    int           // of a grant: for how many days its purpose lets it hold; 0: for ever
+	entry   int           // of an annulment: which of the events so far
 }
 
 func randomDecision() *rapid.Generator[drawn] {
+	kinds := []string{
+		"grant", "grant", "grant", "refuse", "withdraw", "withdraw", "annul", "merge", "granted", "refused", "withdrawn",
+	}
 	return rapid.Custom(func(r *rapid.T) drawn {
 		return drawn{
 			subject: rapid.IntRange(0, 1).Draw(r, "subject"),
-			kind: rapid.SampledFrom([]string{
-				"grant", "grant", "refuse", "withdraw", "granted", "refused", "withdrawn",
-			}).Draw(r, "kind"),
+			kind:    rapid.SampledFrom(kinds).Draw(r, "kind"),
 			purpose: rapid.SampledFrom([]string{"sms_alert", "newsletter"}).Draw(r, "purpose"),
 			ago:     time.Duration(rapid.SampledFrom([]int{0, 0, 0, 1, 2, 3, 5}).Draw(r, "hours ago")) * time.Hour,
+			ends:    time.Duration(max(0, rapid.IntRange(-4, 2).Draw(r, "ends in hours"))) * time.Hour,
+			days:    max(0, rapid.IntRange(-2, 1).Draw(r, "holds for days")),
+			entry:   rapid.IntRange(0, 11).Draw(r, "entry"),
 		}
 	})
 }
 
-func (d drawn) event() domain.Event { return d.eventAt(time.Now()) }
-
-func (d drawn) eventAt(now time.Time) domain.Event {
+// decides returns the event of somebody who decides at an instant.
+func (d drawn) decides(now time.Time) domain.Event {
+	now = now.Truncate(time.Microsecond) // the log's unit
 	var givenAt time.Time
 	if d.ago > 0 {
 		givenAt = now.Add(-d.ago)
@@ -152,12 +160,20 @@ func (d drawn) eventAt(now time.Time) domain.Event {
 
 	switch made := decision(d.purpose, givenAt); d.kind {
 	case "grant":
-		return &domain.ConsentGranted{Decision: made}
+		e := &domain.ConsentGranted{Decision: made, ValidityDays: d.days}
+		if d.ends > 0 {
+			e.ValidUntil = now.Add(d.ends)
+		}
+		return e
 	case "refuse":
 		return &domain.ConsentRefused{Decision: made}
 	case "granted", "refused", "withdrawn":
 		made.GivenAt = now.Add(-max(d.ago, time.Hour))
-		return claimed(made, domain.Outcome(d.kind))
+		claim := claimed(made, domain.Outcome(d.kind))
+		if d.kind == "granted" {
+			claim.ValidityDays = d.days
+		}
+		return claim
 	default:
 		return &domain.ConsentWithdrawn{
 			ConsentID: made.ConsentID, Purpose: d.purpose, GivenAt: givenAt,
@@ -172,6 +188,44 @@ func claimed(d domain.Decision, outcome domain.Outcome) *domain.ConsentClaimed {
 		Decided: outcome, Grade: domain.GradeClaimed, Source: "an old list", FileSHA256: domain.WordingHash("list"),
 		Line: 2,
 	}}
+}
+
+// chronicle records what is drawn of two records of one person.
+type chronicle struct {
+	domaintest.Pair
+
+	write func(t testing.TB, subject domain.UserID, now time.Time, events ...domain.Event) []domain.Recorded
+}
+
+// chronicle makes one whose events are recorded when they happen.
+func (w *world) chronicle() *chronicle {
+	write := func(t testing.TB, subject domain.UserID, _ time.Time, events ...domain.Event) []domain.Recorded {
+		t.Helper()
+		return w.recorded(t, w.tenant, domain.ConsentsOf(subject), nil, events...)
+	}
+	return &chronicle{domaintest.Pair{IDs: [2]domain.UserID{newUser(), newUser()}}, write}
+}
+
+// record records what happens at an instant.
+func (c *chronicle) record(t testing.TB, d drawn, now time.Time) {
+	t.Helper()
+	var events [2][]domain.Event
+	switch d.kind {
+	case "annul":
+		events[d.subject] = c.Annul(d.subject, d.entry)
+	case "merge":
+		var err error
+		events, err = c.Merge()
+		must(t, err)
+	default:
+		events[d.subject] = []domain.Event{d.decides(now)}
+	}
+
+	for i, added := range events {
+		if len(added) > 0 {
+			c.Add(i, c.write(t, c.IDs[i], now, added...)...)
+		}
+	}
 }
 
 func TestAnErasedUsersRowStaysBlank(t *testing.T) {

@@ -57,7 +57,7 @@ type impactRow struct {
 func (q *Queries) Impact(ctx context.Context, tenant domain.TenantID, f ImpactFilter, page Page) (Impact, error) {
 	w := pg.Where{Args: []any{tenant.UUID, f.Purpose}}
 	s := standingOf(&w, f.Rules)
-	w.And("c.consented and c.withdrawn_at is null and c.superseded_at is null and " + s.inForce)
+	w.And("c.consented and c.withdrawn_at is null and c.superseded_at is null and " + s.inForce())
 	if len(f.Newer) > 0 {
 		versions, hashes := wordings(f.Newer)
 		w.And("(c.notice_version, c.sha256) not in (select * from unnest(%s::integer[], %s::text[]))", versions, hashes)

@@ -105,12 +105,21 @@ func (w *world) appendSide(
 	t testing.TB, tenant domain.TenantID, stream domain.Stream, side []domain.SideWrite, events ...domain.Event,
 ) int64 {
 	t.Helper()
+	recorded := w.recorded(t, tenant, stream, side, events...)
+	return recorded[len(recorded)-1].Position
+}
+
+// recorded appends events and returns them as the log has them.
+func (w *world) recorded(
+	t testing.TB, tenant domain.TenantID, stream domain.Stream, side []domain.SideWrite, events ...domain.Event,
+) []domain.Recorded {
+	t.Helper()
 	appended, err := w.store.Append(t.Context(), domain.Append{
 		ID: newID(), Tenant: tenant, Actor: stream.Subject(), Side: side,
 		Writes: []domain.Write{{Stream: stream, Expected: domain.AnyVersion, Events: events}},
 	})
 	must(t, err)
-	return appended.Position()
+	return appended.Events
 }
 
 func (w *world) municipality(t testing.TB, code string) domain.TenantID {

@@ -167,20 +167,23 @@ func (b *rebuild) index(ctx context.Context) error {
 }
 
 // compare counts what is wrong in the live version. The two versions are at different
-// positions, so rows that changed in between are left out: each row holds the position of
-// its newest event.
+// positions, so the rows of streams with events in between are left out: an event may
+// change other rows than the one whose newest event it is.
 func (b *rebuild) compare(ctx context.Context) error {
-	const sql = `select count(*) filter (where o.position is null), count(*) filter (where n.position is null),
+	const sql = `with changed as materialized (
+			select e.tenant_id, e.stream_id from trust.events e where e.stream_type = $1 and e.position > $2)
+		select count(*) filter (where o.position is null), count(*) filter (where n.position is null),
 			count(*) filter (where n.position is not null and o.position is not null), min(coalesce(n.id, o.id)::text)
-		from %s n full join %s o using (%s)
-		where coalesce(n.position <= $1, true) and coalesce(o.position <= $2, true) and n is distinct from o`
+		from %[1]s n full join %[2]s o using (%[3]s)
+		where n is distinct from o and not exists (select from changed c
+			where c.tenant_id = coalesce(n.%[4]s, o.%[4]s) and c.stream_id = coalesce(n.%[5]s, o.%[5]s))`
 
 	b.report(Comparing, 0, 0)
 	// Read before the rows, so that what they gain meanwhile is left out.
 	checkpoint, err := follow.Position(ctx, b.tx, b.Name())
-	upTo := b.done.Position
+	after := min(checkpoint, b.done.Position)
 	if isBackwards(err) {
-		checkpoint, upTo = b.done.Position, math.MaxInt64 // rows of events that no longer exist count as extra
+		after = math.MaxInt64 // rows of events that no longer exist count as extra
 	} else if err != nil {
 		return err
 	}
@@ -190,8 +193,10 @@ func (b *rebuild) compare(ctx context.Context) error {
 	}
 
 	wrong, first := &b.done.Wrong, (*string)(nil)
-	statement := fmt.Sprintf(sql, b.next, b.done.Kept, strings.Join(b.source().key, ", "))
-	err = b.tx.QueryRow(ctx, statement, checkpoint, upTo).Scan(&wrong.Missing, &wrong.Extra, &wrong.Changed, &first)
+	source := b.source()
+	statement := fmt.Sprintf(sql, b.next, b.done.Kept, strings.Join(source.key, ", "), source.stream[0], source.stream[1])
+	err = b.tx.QueryRow(ctx, statement, string(source.kind), after).
+		Scan(&wrong.Missing, &wrong.Extra, &wrong.Changed, &first)
 	if err != nil || first == nil {
 		return err
 	}

@@ -357,10 +357,10 @@ func TestARebuildAtAnyPointOfARandomHistory(t *testing.T) {
 
 	rapid.Check(t, func(rt *rapid.T) {
 		begin()
-		subjects := []domain.UserID{newUser(), newUser()}
+		chronicle := w.chronicle()
 		extend := func(label string) {
-			for _, e := range rapid.SliceOfN(randomDecision(), 1, 6).Draw(rt, label) {
-				w.append(t, w.tenant, domain.ConsentsOf(subjects[e.subject]), e.event())
+			for _, d := range rapid.SliceOfN(randomDecision(), 1, 6).Draw(rt, label) {
+				chronicle.record(t, d, time.Now())
 			}
 		}
 

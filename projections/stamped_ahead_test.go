@@ -29,12 +29,16 @@ func TestConsentsInPagesEqualOneFoldThoughTheClockRanAhead(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		begin()
 		clock = clock.Add(100 * time.Hour) // past everything stamped before
-		subjects := []domain.UserID{newUser(), newUser()}
+		chronicle := w.chronicle()
+		chronicle.write = func(t testing.TB, subject domain.UserID, now time.Time, events ...domain.Event) []domain.Recorded {
+			t.Helper()
+			return w.stamp(t, super, subject, now, events...)
+		}
 
 		for _, d := range rapid.SliceOfN(randomDecision(), 1, 12).Draw(r, "history") {
 			jump := rapid.SampledFrom([]int{0, 0, 1, 4, 24}).Draw(r, "hours ahead")
 			clock = clock.Add(time.Minute)
-			w.stamp(t, super, subjects[d.subject], d, clock.Add(time.Duration(jump)*time.Hour))
+			chronicle.record(t, d, clock.Add(time.Duration(jump)*time.Hour))
 		}
 
 		for more := true; more; {
@@ -59,21 +63,27 @@ func replica(t testing.TB, w *world) *pgx.Conn {
 	return super
 }
 
-// stamp appends a decision and stamps it as a database would whose clock shows that
-// instant.
-func (w *world) stamp(t testing.TB, super *pgx.Conn, subject domain.UserID, d drawn, clock time.Time) {
+// stamp appends events about somebody's consents, stamps them as a database would whose
+// clock shows that instant, and returns them so.
+func (w *world) stamp(
+	t testing.TB, super *pgx.Conn, subject domain.UserID, clock time.Time, events ...domain.Event,
+) []domain.Recorded {
 	t.Helper()
 	const sql = `update trust.events
 		set effective_at = least($2::timestamptz, $3), recorded_at = greatest($3::timestamptz,
-			(select recorded_at from trust.events where position = $1 - 1)) where position = $1`
+			(select recorded_at from trust.events where position = $1 - 1)) where position = $1
+		returning effective_at, recorded_at`
 
-	event := d.eventAt(clock)
-	position := w.append(t, w.tenant, domain.ConsentsOf(subject), event)
-	effective := domain.EffectiveOf(event)
-	if effective.IsZero() {
-		effective = clock
+	stamped := w.recorded(t, w.tenant, domain.ConsentsOf(subject), nil, events...)
+	for i, r := range stamped {
+		effective := domain.EffectiveOf(r.Event)
+		if effective.IsZero() {
+			effective = clock
+		}
+
+		var at, recorded time.Time
+		must(t, super.QueryRow(t.Context(), sql, r.Position, effective, clock).Scan(&at, &recorded))
+		stamped[i].EffectiveAt, stamped[i].RecordedAt = at.UTC(), recorded.UTC()
 	}
-
-	_, err := super.Exec(t.Context(), sql, position, effective, clock)
-	must(t, err)
+	return stamped
 }

@@ -12,12 +12,16 @@ import (
 // of the decision, as known now. One that is bounded by an instant (Clocks.At) must be
 // asked of rows given by then; none can say what was known earlier.
 type standing struct {
-	status  string // a domain.Status
-	inForce string // whether the grant is what allows processing
-	until   string // from when a grant no longer holds; null: no end is known
+	status string // a domain.Status
+	until  string // from when a grant no longer holds; null: no end is known
+
+	w     *pg.Where
+	rules domain.Rules
+	holds string // whether it is a grant that nothing has ended or superseded
 }
 
-// standingOf returns the expressions under some rules. Their arguments are added to w.
+// standingOf returns the expressions under some rules. Their arguments are added to w, so
+// a query must contain the status or ask for inForce.
 func standingOf(w *pg.Where, rules domain.Rules) standing {
 	now := w.Arg(rules.Instant()) + "::timestamptz"
 	withdrawn, superseded := "c.withdrawn_at is not null", "c.superseded_at is not null"
@@ -26,8 +30,7 @@ func standingOf(w *pg.Where, rules domain.Rules) standing {
 		superseded = "coalesce(c.superseded_at <= " + now + ", false)"
 	}
 
-	lapse := lapseOf(w, rules.Lapses())
-	until := "least(c.valid_until, " + lapse + ")" // which leaves out what is null
+	until := "least(c.valid_until, " + lapseOf(w, rules.Lapses()) + ")" // which leaves out what is null
 	over := "coalesce(" + until + " <= " + now + ", false)"
 
 	return standing{
@@ -35,11 +38,15 @@ func standingOf(w *pg.Where, rules domain.Rules) standing {
 			when not c.consented then '%s' when not %s then '%s' when c.valid_until = %s then '%s' else '%s' end`,
 			domain.StatusAnnulled, withdrawn, domain.StatusWithdrawn,
 			domain.StatusRefused, over, domain.StatusGranted, until, domain.StatusExpired, domain.StatusLapsed),
-		inForce: fmt.Sprintf("(c.consented and c.annulled_at is null and not %s and not %s and not %s"+
-			" and c.purpose <> all(%s::text[]))",
-			withdrawn, superseded, over, w.Arg(append([]string{}, rules.Closed()...))),
-		until: until,
+		until: until, w: w, rules: rules,
+		holds: fmt.Sprintf("c.consented and c.annulled_at is null and not %s and not %s and not %s",
+			withdrawn, superseded, over),
 	}
+}
+
+// inForce returns an expression for whether the grant is what allows processing.
+func (s standing) inForce() string {
+	return "(" + s.holds + " and c.purpose <> all(" + s.w.Arg(append([]string{}, s.rules.Closed()...)) + "::text[]))"
 }
 
 // lapseOf returns an expression for when a grant lapses.

@@ -2,6 +2,7 @@ package projections
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -44,8 +45,9 @@ func TestAQuerySaysOfARowWhatTheRulesSay(t *testing.T) {
 
 		w := pg.Where{Args: []any{tenant.UUID}}
 		s := standingOf(&w, rules)
-		found, err := tx.Query(t.Context(), "select c.id, "+s.status+", "+s.inForce+", "+s.until+
-			" from trust.consents c where c.tenant_id = $1", w.Args...)
+		sql := "select c.id, " + s.status + ", " + s.inForce() + ", " + s.until +
+			" from trust.consents c where c.tenant_id = $1"
+		found, err := tx.Query(t.Context(), sql, w.Args...)
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -78,7 +80,8 @@ func TestAQuerySaysOfARowWhatTheRulesSay(t *testing.T) {
 					x.inForce, want.Standing)
 			}
 			until := want.Until()
-			if want.Status != domain.StatusRefused && want.Status != domain.StatusWithdrawn &&
+			ended := []domain.Status{domain.StatusRefused, domain.StatusWithdrawn, domain.StatusAnnulled}
+			if !slices.Contains(ended, want.Status) &&
 				(x.until == nil) != until.IsZero() || x.until != nil && want.Status == domain.StatusGranted &&
 				!x.until.Equal(until) {
 				rt.Fatalf("%+v ends at %v in the query, and at %s by the rules", c, x.until, until)
@@ -131,6 +134,9 @@ func anyRow(rt *rapid.T, tenant domain.TenantID, position int64) consentRow {
 	}
 	if c.Consented {
 		c.WithdrawnAt, c.ValidUntil = maybe(rt, "withdrawn", given), maybe(rt, "until", given.Add(time.Minute))
+	}
+	if rapid.IntRange(0, 4).Draw(rt, "annulled") == 0 { // whenever that was: it counts for nothing at any instant
+		c.AnnulledAt = anyMinute(rt, "annulled at")
 	}
 	return consentRow{Consent: c, Decided: position}
 }

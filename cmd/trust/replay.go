@@ -21,7 +21,7 @@ type replayCmd struct {
 	Subject  identity `placeholder:"ID" help:"Only consents of this person."`
 	Purpose  word     `placeholder:"CODE" help:"Only consents for this purpose."`
 	Notice   ordinal  `name:"notice-version" placeholder:"N" help:"Only decisions on this version of the wording."`
-	Status   word     `placeholder:"STATUS" help:"Only consents that had become this: granted, refused, withdrawn, expired or lapsed."`
+	Status   word     `placeholder:"STATUS" help:"Only consents that had become this: granted, refused, withdrawn, expired, lapsed or annulled."`
 	Channel  word     `placeholder:"CHANNEL" help:"Only decisions that came this way: web, counter, phone, whatsapp, ussd or paper."`
 	Language word     `placeholder:"CODE" help:"Only decisions on a wording in this language: en, zu or af."`
 	From     moment   `name:"given-from" placeholder:"TIME" help:"Only decisions given at this instant or later."`

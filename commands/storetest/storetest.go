@@ -255,8 +255,23 @@ func loadPeople(w *town) {
 			}},
 		}}})
 	}
+	w.mustAppend(domain.Append{Tenant: w.tenant, Writes: []domain.Write{{
+		Stream: domain.ConsentsOf(decided), Expected: 3, Events: []domain.Event{&domain.ConsentAnnulled{
+			ConsentID: domain.ConsentID{UUID: newID()}, Purpose: "newsletter", Annuls: newID(),
+		}},
+	}}})
+
+	// What lies between is not asked for.
+	about := func(expected int, e domain.Event) domain.Append {
+		return domain.Append{Tenant: w.tenant, Writes: []domain.Write{
+			{Stream: domain.UserOf(undecided), Expected: expected, Events: []domain.Event{e}},
+		}}
+	}
+	w.mustAppend(about(1, &domain.ResidentMerged{From: undecided, Into: decided}))
+	w.mustAppend(w.change(undecided, 2))
+	w.mustAppend(about(3, &domain.ResidentUnmerged{From: undecided, Into: decided}))
 	head := w.head()
-	w.mustAppend(w.change(undecided, 1))
+	w.mustAppend(about(4, &domain.ResidentMerged{From: undecided, Into: decided}))
 	late := w.settle()
 
 	people := []domain.UserID{decided, undecided, late, {UUID: newID()}}
@@ -266,8 +281,15 @@ func loadPeople(w *town) {
 	if len(found) != 2 || len(found[decided].Person) == 0 || len(found[undecided].Person) == 0 {
 		w.t.Fatalf("found %+v", found)
 	}
+	merges := found[undecided].Person
+	if len(merges) != 3 || merges[0].Version != 1 || merges[1].Version != 2 || merges[2].Version != 4 {
+		w.t.Errorf("the record and its merges are %+v", merges)
+	}
+	if from, is := merges[1].Event.(*domain.ResidentMerged); !is || from.Into != decided {
+		w.t.Errorf("merged by %+v", merges[1].Event)
+	}
 	consents := found[decided].Consents
-	if len(consents) != 2 || consents[0].Version != 1 || consents[1].Version != 3 ||
+	if len(consents) != 3 || consents[0].Version != 1 || consents[1].Version != 3 || consents[2].Version != 4 ||
 		len(found[undecided].Consents) != 0 {
 		w.t.Errorf("decisions %+v", found)
 	}

@@ -230,6 +230,7 @@ const (
 
 // Defines values for CountedBodyStatus.
 const (
+	CountedBodyStatusAnnulled  CountedBodyStatus = "annulled"
 	CountedBodyStatusExpired   CountedBodyStatus = "expired"
 	CountedBodyStatusGranted   CountedBodyStatus = "granted"
 	CountedBodyStatusLapsed    CountedBodyStatus = "lapsed"
@@ -697,6 +698,7 @@ const (
 
 // Defines values for ExportConsentsParamsStatus.
 const (
+	ExportConsentsParamsStatusAnnulled  ExportConsentsParamsStatus = "annulled"
 	ExportConsentsParamsStatusExpired   ExportConsentsParamsStatus = "expired"
 	ExportConsentsParamsStatusGranted   ExportConsentsParamsStatus = "granted"
 	ExportConsentsParamsStatusLapsed    ExportConsentsParamsStatus = "lapsed"
@@ -730,6 +732,7 @@ const (
 
 // Defines values for CountConsentsParamsStatus.
 const (
+	CountConsentsParamsStatusAnnulled  CountConsentsParamsStatus = "annulled"
 	CountConsentsParamsStatusExpired   CountConsentsParamsStatus = "expired"
 	CountConsentsParamsStatusGranted   CountConsentsParamsStatus = "granted"
 	CountConsentsParamsStatusLapsed    CountConsentsParamsStatus = "lapsed"
@@ -4261,7 +4264,7 @@ func (c *Client) RequestPasswordReset(ctx context.Context, body PasswordResetBod
 	return send[struct{}](ctx, c, r)
 }
 
-// RedeemCode: Set a new password with a one-time code, or open an account with a sign-in code
+// RedeemCode: Set a new password with a reset code, or open an account with a sign-in code
 //
 // For: everyone.
 //
@@ -5468,7 +5471,7 @@ func (c *Client) MergeResidents(ctx context.Context, id uuid.UUID, body MergeBod
 	return send[UserBody](ctx, c, r)
 }
 
-// IssueSignInCode: Hand out a one-time code with which a recorded person gets an account
+// IssueSignInCode: Hand out a sign-in code, with which a recorded person gets an account
 //
 // For: field_worker, manager, admin of a municipality.
 //

@@ -58,21 +58,25 @@ func newID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
 
 func newUser() domain.UserID { return domain.UserID{UUID: newID()} }
 
-// append adds events to one stream, whatever its version.
-func (w *world) append(t testing.TB, tenant domain.TenantID, stream domain.Stream, events ...domain.Event) {
+// append adds events to one stream, whatever its version, and returns them as the log has
+// them.
+func (w *world) append(
+	t testing.TB, tenant domain.TenantID, stream domain.Stream, events ...domain.Event,
+) []domain.Recorded {
 	t.Helper()
-	w.appendSide(t, tenant, stream, nil, events...)
+	return w.appendSide(t, tenant, stream, nil, events...)
 }
 
 func (w *world) appendSide(
 	t testing.TB, tenant domain.TenantID, stream domain.Stream, side []domain.SideWrite, events ...domain.Event,
-) {
+) []domain.Recorded {
 	t.Helper()
-	_, err := w.store.Append(t.Context(), domain.Append{
+	appended, err := w.store.Append(t.Context(), domain.Append{
 		ID: newID(), Tenant: tenant, Actor: stream.Subject(), Side: side,
 		Writes: []domain.Write{{Stream: stream, Expected: domain.AnyVersion, Events: events}},
 	})
 	must(t, err)
+	return appended.Events
 }
 
 func (w *world) municipality(t testing.TB, code string) domain.TenantID {

@@ -73,7 +73,7 @@ func naive(log []domain.Recorded, tenant domain.TenantID, q question) (rows []do
 	return rows
 }
 
-// Random histories in two tenants, asked about at random instants of both clocks or at
+// Random histories in two tenants, with entries annulled and records merged, asked about at random instants of both clocks or at
 // random positions: a replay equals one fold of the whole log, and asked again at the
 // position it named, it returns the same rows in the same order.
 func TestAReplayIsAFoldOfTheWholeLog(t *testing.T) {
@@ -83,11 +83,13 @@ func TestAReplayIsAFoldOfTheWholeLog(t *testing.T) {
 	conn, r := w.db.Conn(t, pgtest.Projector), w.reports
 	rapid.Check(t, func(rt *rapid.T) {
 		tenant := rapid.SampledFrom(tenants).Draw(rt, "tenant")
-		subjects := []domain.UserID{newUser(), newUser()}
-
+		people := pair()
 		for range rapid.IntRange(1, 8).Draw(rt, "events") {
-			subject := rapid.SampledFrom(subjects).Draw(rt, "subject")
-			w.append(t, tenant, domain.ConsentsOf(subject), randomDecision(rt))
+			for i, events := range drawnEvents(rt, people, func() domain.Event { return randomDecision(rt) }) {
+				if len(events) > 0 {
+					people.Add(i, w.append(t, tenant, domain.ConsentsOf(people.IDs[i]), events...)...)
+				}
+			}
 		}
 
 		log := w.wholeLog(t, conn)
@@ -113,7 +115,7 @@ func TestAReplayIsAFoldOfTheWholeLog(t *testing.T) {
 			q.KnownAt = instant("known at")
 		}
 		if rapid.IntRange(0, 3).Draw(rt, "of one") == 0 {
-			q.Subject = subjects[0]
+			q.Subject = people.IDs[0]
 		}
 
 		got, position := replay(t, r, tenant, q)
@@ -132,6 +134,28 @@ func TestAReplayIsAFoldOfTheWholeLog(t *testing.T) {
 			rt.Fatalf("again at %d: %s", same, cmp.Diff(got, again))
 		}
 	})
+}
+
+func pair() *domaintest.Pair {
+	return &domaintest.Pair{IDs: [2]domain.UserID{newUser(), newUser()}}
+}
+
+// drawnEvents draws what is recorded next of two records of one person: mostly a
+// decision.
+func drawnEvents(rt *rapid.T, of *domaintest.Pair, decision func() domain.Event) (events [2][]domain.Event) {
+	record := rapid.IntRange(0, 1).Draw(rt, "record")
+	switch rapid.SampledFrom([]string{"", "", "", "", "annul", "merge"}).Draw(rt, "correct") {
+	case "annul":
+		events[record] = of.Annul(record, rapid.IntRange(0, 11).Draw(rt, "entry"))
+	case "merge":
+		var err error
+		if events, err = of.Merge(); err != nil {
+			rt.Fatal(err)
+		}
+	default:
+		events[record] = []domain.Event{decision()}
+	}
+	return events
 }
 
 // randomDecision draws an event of a consent stream, given now or some hours ago.

@@ -20,8 +20,8 @@ import (
 	"github.com/salga-trust/engine/projections/reports"
 )
 
-// Random histories, whose clock jumps ahead and back, asked about at random instants of
-// both clocks or at random positions, while the read table has followed the log to
+// Random histories, whose clock jumps ahead and back, with entries annulled and records
+// merged, asked about at random instants of both clocks or at random positions, while the read table has followed the log to
 // somewhere: a search finds the rows of the whole export that have the features, and a
 // summary counts what a search finds.
 func TestSearchesAndCountsAreThoseOfTheWholeExport(t *testing.T) {
@@ -41,12 +41,19 @@ func TestSearchesAndCountsAreThoseOfTheWholeExport(t *testing.T) {
 	publish(time.Time{})
 	rapid.Check(t, func(rt *rapid.T) {
 		clock = clock.Add(100 * time.Hour) // past everything stamped before
-		subjects := []domain.UserID{newUser(), newUser(), newUser()}
+		people, other := pair(), newUser()
 		for range rapid.IntRange(1, 9).Draw(rt, "events") {
 			clock = clock.Add(time.Minute)
 			ahead := rapid.SampledFrom([]int{0, 0, 0, 1, 4, 24}).Draw(rt, "hours ahead")
-			w.stamp(t, super, rapid.SampledFrom(subjects).Draw(rt, "subject"), drawnDecision(rt, clock),
-				clock.Add(time.Duration(ahead)*time.Hour))
+			shown := clock.Add(time.Duration(ahead) * time.Hour)
+			if rapid.IntRange(0, 3).Draw(rt, "somebody else") == 0 {
+				w.stamp(t, super, other, shown, drawnDecision(rt, clock))
+				continue
+			}
+
+			for i, events := range drawnEvents(rt, people, func() domain.Event { return drawnDecision(rt, clock) }) {
+				people.Add(i, w.stamp(t, super, people.IDs[i], shown, events...)...)
+			}
 		}
 		if hours := rapid.IntRange(-4, 2).Draw(rt, "asked again"); hours > 0 {
 			publish(clock.Add(time.Duration(hours-1) * time.Hour))
@@ -164,7 +171,7 @@ func drawnDecision(rt *rapid.T, clock time.Time) domain.Event {
 	made.Language = rapid.SampledFrom(domain.Languages()).Draw(rt, "language")
 	made.Channel = rapid.SampledFrom(domain.Channels()[:3]).Draw(rt, "channel")
 
-	switch rapid.SampledFrom([]string{"grant", "grant", "refuse", "withdraw"}).Draw(rt, "kind") {
+	switch rapid.SampledFrom([]string{"grant", "grant", "refuse", "withdraw", "claim"}).Draw(rt, "kind") {
 	case "grant":
 		grant := &domain.ConsentGranted{Decision: made}
 		if hours := rapid.IntRange(-4, 4).Draw(rt, "holds for"); hours > 0 {
@@ -173,11 +180,32 @@ func drawnDecision(rt *rapid.T, clock time.Time) domain.Event {
 		return grant
 	case "refuse":
 		return &domain.ConsentRefused{Decision: made}
+	case "claim":
+		return drawnClaim(rt, made, clock)
 	default:
 		return &domain.ConsentWithdrawn{
 			ConsentID: made.ConsentID, Purpose: made.Purpose, GivenAt: givenAt, RecordedBy: domain.BySelf,
 		}
 	}
+}
+
+// drawnClaim is what a source says, which may not know the words.
+func drawnClaim(rt *rapid.T, d domain.Decision, clock time.Time) domain.Event {
+	if d.GivenAt.IsZero() {
+		d.GivenAt = clock.Add(-time.Minute)
+	}
+	if rapid.Bool().Draw(rt, "words not known") {
+		d.NoticeVersion, d.Language, d.Channel = 0, "", ""
+	}
+
+	claim := &domain.ConsentClaimed{Decision: d, Claim: domain.ConsentClaim{
+		Decided: rapid.SampledFrom(domain.Outcomes()).Draw(rt, "decided"), Grade: domain.GradeClaimed,
+		Source: "an old list", FileSHA256: domain.WordingHash("list"), Line: 2,
+	}}
+	if claim.Claim.Decided == domain.OutcomeGranted {
+		claim.ValidityDays = max(0, rapid.IntRange(-2, 1).Draw(rt, "days"))
+	}
+	return claim
 }
 
 // notice returns the publication of a version of a wording.
@@ -231,20 +259,33 @@ func drawnQuestion(rt *rapid.T, log []domain.Recorded) (q question) {
 	return q
 }
 
-// stamp appends a decision of the world's tenant and stamps it as a database would whose
-// clock shows that instant; super is a superuser whom the log's triggers do not stop.
-func (w *world) stamp(t testing.TB, super *pgx.Conn, subject domain.UserID, e domain.Event, clock time.Time) {
+// stamp appends events about somebody's consents, stamps them as a database would whose
+// clock shows that instant, and returns them so; super is a superuser whom the log's
+// triggers do not stop.
+func (w *world) stamp(
+	t testing.TB, super *pgx.Conn, subject domain.UserID, clock time.Time, events ...domain.Event,
+) []domain.Recorded {
 	t.Helper()
 	const sql = `update trust.events
 		set effective_at = least($2::timestamptz, $3), recorded_at = greatest($3::timestamptz,
-			(select recorded_at from trust.events where position = $1 - 1)) where position = $1`
-
-	effective := domain.EffectiveOf(e)
-	if effective.IsZero() {
-		effective = clock
+			(select recorded_at from trust.events where position = $1 - 1)) where position = $1
+		returning effective_at, recorded_at`
+	if len(events) == 0 {
+		return nil
 	}
-	w.append(t, w.tenant, domain.ConsentsOf(subject), e)
-	w.exec(t, super, sql, w.head(t), effective, clock)
+
+	stamped := w.append(t, w.tenant, domain.ConsentsOf(subject), events...)
+	for i, r := range stamped {
+		effective := domain.EffectiveOf(r.Event)
+		if effective.IsZero() {
+			effective = clock
+		}
+
+		var at, recorded time.Time
+		must(t, super.QueryRow(t.Context(), sql, r.Position, effective, clock).Scan(&at, &recorded))
+		stamped[i].EffectiveAt, stamped[i].RecordedAt = at.UTC(), recorded.UTC()
+	}
+	return stamped
 }
 
 func (w *world) exec(t testing.TB, conn *pgx.Conn, sql string, args ...any) {

@@ -67,7 +67,7 @@ func variables() []variable {
 
 		{
 			name: "SMTP_URL", secret: true,
-			meaning: "mail server for one-time codes, smtp://user:password@host:port or smtps://…; unset: none is " +
+			meaning: "mail server for letters with codes, smtp://user:password@host:port or smtps://…; unset: none is " +
 				"sent, and staff hand them over",
 		},
 		{
@@ -93,7 +93,7 @@ func variables() []variable {
 		{name: "RATE_LIMIT_REGISTER_ADDRESS", fallback: "30", meaning: "registrations an hour for each address"},
 		{
 			name: "RATE_LIMIT_RESET_EMAIL", fallback: "3",
-			meaning: "letters with a one-time code an hour for each e-mail address",
+			meaning: "letters with a code an hour for each e-mail address",
 		},
 		{
 			name: "RATE_LIMIT_RESET_ADDRESS", fallback: "30",
@@ -101,7 +101,7 @@ func variables() []variable {
 		},
 		{
 			name: "RATE_LIMIT_REDEEM_ADDRESS", fallback: "30",
-			meaning: "one-time codes tried a minute for each address",
+			meaning: "codes tried a minute for each address",
 		},
 		{name: "RATE_LIMIT_EXPORT", fallback: "5", meaning: "exports of their own data an hour for each account"},
 		{
