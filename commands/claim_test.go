@@ -79,12 +79,12 @@ func TestOneClaimOfManyAtOnceIsRecorded(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	citizen := w.citizen(t, "CPT", "one@example.co.za")
-	before := w.head(t)
+	before, says := w.head(t), claim(citizen.User)
 
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
-			if _, err := w.ClaimConsent(t.Context(), commands.System(w.cpt), claim(citizen.User)); err != nil {
+			if _, err := w.ClaimConsent(t.Context(), commands.System(w.cpt), says); err != nil {
 				t.Error(err)
 			}
 		})

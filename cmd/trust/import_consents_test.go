@@ -130,6 +130,8 @@ func TestImportConsents(t *testing.T) {
 		"--as-of", "2019-06-01T00:00:00Z")
 	replay.expect(t, exit.CodeDone, `"evidence_grade":"documented","source":"list of 2019"`)
 	replay.expect(t, exit.CodeDone, `"notice_version":null`)
+	s.run("replay", "--tenant", "JHB", "--subject", one.ID, "--purpose", "newsletter").
+		expect(t, exit.CodeDone, "documented: list of 2019")
 }
 
 // checkReport checks that a report names these lines, in order, and ends as it should.
@@ -302,4 +304,53 @@ func TestAnImportThatIsStoppedContinuesWhereItWas(t *testing.T) {
 		t.Errorf("%d claims of %d rows; %s", added, rows, o.stdout)
 	}
 	s.run(args...).expect(t, exit.CodeDone, fmt.Sprintf("0 recorded as claims, %d unchanged, 0 refused", rows))
+}
+
+// Two lists know one person by different things. Once an officer has merged the two
+// records, both lists are still imported again without a change.
+func TestListsAreImportedAgainAfterTheirPeopleWereMerged(t *testing.T) {
+	t.Parallel()
+	s := legacySite(t)
+	s.start("serve")
+	pgtest.Eventually(t, "the system is ready", s.ready)
+	s.feed("a good password\n", "admin", "create", "--municipality", "JHB", "--email", "officer@example.org").
+		expect(t, exit.CodeDone, "admin of JHB made")
+	officer := s.signedIn("officer@example.org", "a good password", "JHB")
+
+	lists := map[string]string{
+		"counter": "full_name,phone,purpose,decision,given_at\n" +
+			"Nomsa Dlamini,082 555 0101,newsletter,granted,2019-03-01\n",
+		"meters": "full_name,external_id,purpose,decision,given_at\n" +
+			"N. Dlamini,meter:04123456,newsletter,withdrawn,2020-03-01\n",
+	}
+	imported := func(source string) outcome {
+		return s.run("import", "consents", s.file(source+".csv", lists[source]), "--municipality", "JHB", "--source", source,
+			"--create-residents")
+	}
+	for source := range lists {
+		imported(source).expect(t, exit.CodeDone, "1 recorded as claims, 0 unchanged, 0 refused; 1 residents recorded")
+	}
+
+	pgtest.Eventually(t, "the read tables have caught up", s.caughtUp)
+	found := func(query string) string {
+		var list struct{ Items []struct{ ID string } }
+		must(t, json.Unmarshal(officer.call("GET", "users?"+query, ""), &list))
+		if len(list.Items) != 1 {
+			t.Fatalf("%s finds %d people", query, len(list.Items))
+		}
+		return list.Items[0].ID
+	}
+	from, into := found("phone=0825550101"), found("external_id=meter:04123456")
+	officer.call("POST", "residents/"+from+"/merge", fmt.Sprintf(`{"into":%q}`, into))
+	pgtest.Eventually(t, "the read tables have caught up", s.caughtUp)
+	for source := range lists {
+		imported(source).expect(t, exit.CodeDone, "0 recorded as claims, 1 unchanged, 0 refused\n")
+	}
+
+	// A row that names the person by both is of one person.
+	lists["both"] = "external_id,subject_id,purpose,decision,given_at\nmeter:04123456," + from +
+		",newsletter,granted,2021-03-01\n"
+	imported("both").expect(t, exit.CodeDone, "1 recorded as claims, 0 unchanged, 0 refused\n")
+	pgtest.Eventually(t, "the read tables have caught up", s.caughtUp)
+	s.run("verify").expect(t, exit.CodeDone, "events verified")
 }

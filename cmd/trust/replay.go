@@ -230,9 +230,19 @@ func (t *consentTable) Write(c domain.Decided, person apphttp.Revealed) error {
 	t.count++
 	decision, withdrawn, by, who := c.Status, "", "an operator", c.Subject.String()
 	if c.Withdrawn() {
-		decision, withdrawn = domain.StatusGranted, seconds(c.WithdrawnAt)
+		withdrawn = seconds(c.WithdrawnAt)
 	}
-	if !c.RecordedBy.IsZero() {
+	if c.Withdrawn() && c.Consented {
+		decision = domain.StatusGranted
+	}
+	notice := fmt.Sprint(c.NoticeVersion)
+	switch {
+	case c.Grade != "":
+		by = fmt.Sprintf("%s: %s", c.Grade, c.Source)
+		if c.NoticeVersion == 0 {
+			notice = "-"
+		}
+	case !c.RecordedBy.IsZero():
 		by = c.RecordedBy.String()
 	}
 	if t.people {
@@ -240,7 +250,7 @@ func (t *consentTable) Write(c domain.Decided, person apphttp.Revealed) error {
 	}
 
 	return t.row(who, seconds(c.GivenAt), seconds(c.RecordedAt), c.Purpose, decision, withdrawn, by,
-		string(c.Language), fmt.Sprint(c.NoticeVersion), strings.Join(strings.Fields(c.Wording), " "))
+		string(c.Language), notice, strings.Join(strings.Fields(c.Wording), " "))
 }
 
 func (t *consentTable) row(cells ...any) error {

@@ -335,7 +335,11 @@ func (c *Consents) likely(
 			return nil, err
 		}
 		for _, p := range people {
-			if who.name != "" && domain.CanonicalName(who.name) != domain.CanonicalName(p.FullName) {
+			is, err := c.isNamed(ctx, tenant, p, who.name)
+			if err != nil {
+				return nil, err
+			}
+			if !is {
 				return nil, ambiguousPerson()
 			}
 			found = append(found, p.ID)
@@ -345,6 +349,27 @@ func (c *Consents) likely(
 		}
 	}
 	return distinct(found), nil
+}
+
+// isNamed reports whether somebody has a name, in whichever of their records; an empty one
+// is anybody's.
+func (c *Consents) isNamed(ctx context.Context, tenant domain.TenantID, p domain.User, name string) (bool, error) {
+	is := func(full string) bool { return domain.CanonicalName(full) == domain.CanonicalName(name) }
+	if name == "" || is(p.FullName) {
+		return true, nil
+	}
+
+	record, err := c.Handler.Resident(ctx, tenant, p.ID)
+	if err != nil {
+		return false, err
+	}
+	for _, id := range record.Value.Merged {
+		merged, err := c.Handler.Resident(ctx, tenant, id)
+		if err != nil || is(merged.Value.FullName) {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }
 
 // goOn returns the records that go on in place of some, which may be of one person.
