@@ -17,7 +17,8 @@ type MergeResidents struct {
 
 // MergeResidents merges the records and returns the one that goes on. Errors:
 // validation_failed, forbidden, not_found, subject_erased, subject_merged, has_account,
-// has_merged, requests_open, too_many_decisions; for a repeat idempotency_key_reused.
+// has_merged, requests_open, too_many_decisions, account_rests_on_consent; for a repeat
+// idempotency_key_reused.
 func (h *Handler) MergeResidents(
 	ctx context.Context, call Call, c MergeResidents,
 ) (Answer[domain.Resident], error) {

@@ -112,6 +112,17 @@ func (f File) mergedAt(from UserID) (position int64) {
 	return position
 }
 
+// rests reports whether the consent that an account rests on is in force, after events
+// were copied to the record.
+func (f File) rests(copies []Event) bool {
+	history := f.Consents[:len(f.Consents):len(f.Consents)]
+	for _, e := range copies {
+		history = append(history, Recorded{Stream: ConsentsOf(f.Resident.ID), Event: e, EffectiveAt: EffectiveOf(e)})
+	}
+	_, rests := ConsentsFor(PlatformRegistrationCode, history, time.Time{}, time.Time{}).InForce(PlatformRegistrationCode)
+	return rests
+}
+
 // Merge is what merging two records, or undoing that, adds to the streams of each.
 type Merge struct {
 	From, Into                 []Event // to the two user streams
@@ -128,9 +139,10 @@ type MergeResidents struct {
 // Decide merges from into into. Every decision that counts is copied, with the place it
 // has among all that the person said, so that both records' decisions count as one
 // history from now on: of two about one purpose the later one, whichever record it came
-// from. As known before, each record stood alone. Errors: validation_failed,
-// subject_erased, subject_merged, has_account, has_merged, retention_hold, requests_open,
-// too_many_decisions.
+// from. As known before, each record stood alone. If that left a citizen's account
+// without the consent that it rests on, the account must be closed first. Errors:
+// validation_failed, subject_erased, subject_merged, has_account, has_merged,
+// requests_open, too_many_decisions, account_rests_on_consent.
 func (c MergeResidents) Decide(from, into File) (Merge, error) {
 	c, err := c.checked()
 	if err != nil {
@@ -154,6 +166,12 @@ func (c MergeResidents) Decide(from, into File) (Merge, error) {
 	}
 
 	moved := move(from, func(Recorded) (copied, annulled bool) { return true, true }, CauseMerged, c.NewID)
+	if into.Resident.restsOnConsent() && into.rests(nil) && !into.rests(moved.copies) {
+		return Merge{}, Refuse(CodeAccountRestsOn,
+			"In this record the person said no to an account later than they said yes to the one that they have: "+
+				"withdraw that consent first, which closes the account.")
+	}
+
 	event := &ResidentMerged{From: from.Resident.ID, Into: into.Resident.ID}
 	event.EvidenceSHA256, event.Private = c.proof()
 	return Merge{
@@ -163,7 +181,8 @@ func (c MergeResidents) Decide(from, into File) (Merge, error) {
 
 // Undo takes a merge back: what came from the record returns to it. A refusal or a
 // withdrawal that was recorded since is copied to it too, because it may have been about
-// either. Errors: validation_failed, subject_erased, not_merged, too_many_decisions.
+// either. The consent that an account rests on stays as well: whoever opened it agreed.
+// Errors: validation_failed, subject_erased, not_merged, too_many_decisions.
 func (c MergeResidents) Undo(from, into File) (Merge, error) {
 	c, err := c.checked()
 	switch {
@@ -178,7 +197,8 @@ func (c MergeResidents) Undo(from, into File) (Merge, error) {
 	since := into.mergedAt(from.Resident.ID)
 	back := move(into, func(r Recorded) (copied, annulled bool) {
 		if c := copyOf(r.Event); c != nil {
-			return c.Subject == from.Resident.ID, true
+			account := into.Resident.restsOnConsent() && PurposeNamed(r.Event) == PlatformRegistrationCode
+			return c.Subject == from.Resident.ID, !account
 		}
 		return outcomeOf(r.Event) != OutcomeGranted && r.Position > since, false
 	}, CauseUnmerged, c.NewID)

@@ -1,6 +1,7 @@
 package domain_test
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -109,5 +110,73 @@ func same(t *rapid.T, what, purpose string, want, got []domain.Recorded, at time
 	t.Helper()
 	if is := allows(purpose, got, at); is != allows(purpose, want, at) {
 		t.Fatalf("%s, %s at %s: allowed %t", what, purpose, at, is)
+	}
+}
+
+// platform returns a decision about having an account.
+func platform(n int, consented bool) domain.Event {
+	d := domain.Decision{ConsentID: domaintest.Consent(n), Purpose: domain.PlatformRegistrationCode}
+	if consented {
+		return &domain.ConsentGranted{Decision: d}
+	}
+	return &domain.ConsentRefused{Decision: d}
+}
+
+func withAccount(events []domain.Recorded) domain.File {
+	f := file(domaintest.Thandi(), events)
+	f.Resident.Role, f.Resident.Account = domain.Citizen, true
+	return f
+}
+
+func TestAMergeLeavesNoAccountWithoutConsent(t *testing.T) {
+	t.Parallel()
+	account := withIDs(domaintest.History(consents(), domaintest.At("2026-03-02", platform(1, true))))
+	for day, want := range map[string]error{
+		"2026-03-01": nil, "2026-03-03": domain.Refuse(domain.CodeAccountRestsOn, ""),
+	} {
+		refusal := withIDs(domaintest.History(consents(), domaintest.At(day, platform(2, false))))
+		refusal[0].Position = int64(refusal[0].RecordedAt.Day())
+		account[0].Position = 2
+		if _, err := merging(10).Decide(file(domaintest.Clerk(), refusal), withAccount(account)); !errors.Is(err, want) {
+			t.Errorf("refused on %s: %v, want %v", day, err, want)
+		}
+	}
+
+	closed := withAccount(account)
+	closed.Resident.Active = false
+	refusal := withIDs(domaintest.History(consents(), domaintest.At("2026-03-03", platform(2, false))))
+	if _, err := merging(10).Decide(file(domaintest.Clerk(), refusal), closed); err != nil {
+		t.Errorf("with a closed account: %v", err)
+	}
+}
+
+// The account was opened on a consent that had been given at the counter, in the other
+// record.
+func TestPartedFromAnotherRecordAnAccountKeepsItsConsent(t *testing.T) {
+	t.Parallel()
+	from := file(domaintest.Clerk(), withIDs(domaintest.History(consents(),
+		domaintest.At("2026-03-01", platform(1, true)), domaintest.At("2026-03-01", granted(2)))))
+	then := domaintest.Clock("2026-03-05")
+	m, err := merging(10).Decide(from, file(domaintest.Thandi(), nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	into := withAccount(recorded(nil, 1000, then, m.IntoConsents))
+	into.History = []domain.Recorded{{Position: 999, Event: &domain.ResidentMerged{From: from.Resident.ID}}}
+	from.Resident.MergedInto, from.Consents = into.Resident.ID, recorded(from.Consents, 2000, then, m.FromConsents)
+	back, err := merging(20).Undo(from, into)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	both := []string{domain.PlatformRegistrationCode, "newsletter"}
+	for i, want := range []bool{true, false} {
+		if allows(both[i], recorded(into.Consents, 5000, then, back.IntoConsents), time.Time{}) != want {
+			t.Errorf("the account is left with %s: %t", both[i], !want)
+		}
+		if !allows(both[i], recorded(from.Consents, 4000, then, back.FromConsents), time.Time{}) {
+			t.Errorf("the other record is left without %s", both[i])
+		}
 	}
 }

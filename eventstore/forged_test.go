@@ -285,8 +285,8 @@ func TestAKeyBesideAForgedRegistrationGoesWhenThatIsDisowned(t *testing.T) {
 	w.register(t, w.tenant, "after@example.org")
 }
 
-// Beside an event of any type that may set a password, a forged one may have done so: with
-// it goes the account's password, and with no other.
+// Beside an event of any type that may set a password, a forged one may have done so:
+// with it goes the account's password, and with no other.
 func TestWithAForgedEventThatMayHaveSetAPasswordGoesThePassword(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

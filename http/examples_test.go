@@ -24,7 +24,6 @@ func TestEveryBodyHasAnExampleThatIsAccepted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	doc := openapi(t, w)
-	p := w.staff(domain.Admin, domain.PlatformCode)
 
 	tried := 0
 	for _, l := range apphttp.Lines() {
@@ -41,7 +40,7 @@ func TestEveryBodyHasAnExampleThatIsAccepted(t *testing.T) {
 		doc.conforms(t, l.ID, media["schema"].(map[string]any), example)
 
 		path, body := w.sample(l)
-		if a := p.send(l.Method, path, body); a.status >= 500 || a.status == 400 || len(a.faults()) > 0 {
+		if a := w.adminFor(l).send(l.Method, path, body); a.status >= 500 || a.status == 400 || len(a.faults()) > 0 {
 			t.Errorf("%s: its example is refused: %s", l.ID, a.raw)
 		}
 		tried++
@@ -59,7 +58,7 @@ func TestEverySuccessHasAnExample(t *testing.T) {
 	for _, l := range apphttp.Lines() {
 		responses, _ := doc.operation(l)["responses"].(map[string]any)
 		for status, response := range responses {
-			if status[0] != '2' || status == "204" {
+			if status[0] != '2' || status == "202" || status == "204" {
 				continue
 			}
 

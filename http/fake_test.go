@@ -872,7 +872,8 @@ func (r *fakeReports) Replay(
 				return err
 			}
 		}
-		if err := each(domain.Decided{Consent: c}); err != nil {
+		rules := domain.RulesOf(nil, nil, domain.Clocks{Now: r.store.now()})
+		if err := each(rules.Of(c)); err != nil {
 			return err
 		}
 	}

@@ -12,11 +12,14 @@ import (
 func TestARepeatedNameInABodyIsRefusedAtAnyDepth(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	p := w.staff(domain.Admin, domain.PlatformCode)
+	for _, l := range apphttp.Lines() {
+		w.adminFor(l)
+	}
 	before := len(w.store.events())
 
 	tried := 0
 	for _, l := range apphttp.Lines() {
+		p := w.adminFor(l)
 		path, body := w.sample(l)
 		// Before each name goes the same name once more.
 		for at, letter := range body {
@@ -76,10 +79,10 @@ func TestABodyHasOnlyOneReading(t *testing.T) {
 func TestHalfACharacterIsRefusedInEveryText(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	p := w.staff(domain.Admin, domain.PlatformCode)
 
 	tried := 0
 	for _, l := range apphttp.Lines() {
+		p := w.adminFor(l)
 		path, body := w.sample(l)
 		for _, half := range []string{
 			`\ud800`, `\udc00`, `\udc00\ud800`, `\ud83d\u0041`, `\uD800x`, `\u0000`, "\xed\xa0\x80", "\xc0\x80",
@@ -102,7 +105,7 @@ func TestHalfACharacterIsRefusedInEveryText(t *testing.T) {
 	}
 
 	smile := `{"full_name":"Thandi \ud83d\ude00"}`
-	if a := p.send("PATCH", "/api/v1/users/me", smile).want(200); a.text("full_name") != "Thandi 😀" {
+	if a := w.citizen("thandi@example.org").send("PATCH", "/api/v1/users/me", smile).want(200); a.text("full_name") != "Thandi 😀" {
 		t.Errorf("a complete character was changed: %s", a.raw)
 	}
 }
@@ -110,10 +113,10 @@ func TestHalfACharacterIsRefusedInEveryText(t *testing.T) {
 func TestARouteWithoutABodyRefusesOne(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	p := w.staff(domain.Admin, domain.PlatformCode)
 
 	tried := 0
 	for _, l := range apphttp.Lines() {
+		p := w.adminFor(l)
 		path, body := w.sample(l)
 		if !l.Command || body != "" {
 			continue

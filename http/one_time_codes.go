@@ -94,7 +94,7 @@ func (s *server) issueResetCode(ctx context.Context, call commands.Call, in *res
 
 type verifyEmailInput struct {
 	Body *struct {
-		Code *string `json:"code,omitempty" doc:"The one that was sent; leave it out to have one sent."`
+		Code *string `json:"code,omitempty" doc:"The one that was sent; leave it out to have one sent." example:"the code that was sent"`
 	} `nameHint:"VerifyEmailBody"`
 }
 

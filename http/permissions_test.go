@@ -89,9 +89,11 @@ func (c cell) request(about thing) (path, body string, names bool) {
 		}
 	case "record_consent", "check_consents":
 		body = strings.Replace(body, "sms_alert", "newsletter", 1)
-		if c.party == "program" {
+		if c.ID == "record_consent" && c.party == "program" {
 			body = strings.Replace(body, "{", `{"channel":"counter",`, 1)
 		}
+	case "verify_email":
+		body = "" // a code is sent
 	case "get_municipality":
 		return "/api/v1/municipalities/" + about.code, body, true
 	case "recover_totp":
@@ -122,7 +124,8 @@ func (c cell) request(about thing) (path, body string, names bool) {
 	case "login":
 		body = fmt.Sprintf(`{"email":%q,"password":%q}`, c.caller.email, password)
 	case "redeem_code":
-		body = fmt.Sprintf(`{"code":%q,"password":%q}`, c.w.codeFor(c.caller), password)
+		owner := &person{id: about.user, tenant: about.tenant}
+		body = fmt.Sprintf(`{"code":%q,"password":%q}`, c.w.codeFor(owner), password)
 	case "set_up_totp":
 		body = fmt.Sprintf(`{"current_password":%q}`, password)
 	case "confirm_totp":
@@ -539,16 +542,17 @@ func (k *cast) thing(code string, p *person, named func(kind string) bool) thing
 		about.account = account.Value.Account.ID.String()
 	}
 	if named("residents") {
-		about.resident = k.resident(code, p)
+		about.resident = k.resident(code)
 	}
 	return about
 }
 
-// resident records a person without an account. SALGA has none: there it is the user.
-func (k *cast) resident(code string, p *person) string {
+// resident records a person without an account. SALGA has none: there it is another
+// user.
+func (k *cast) resident(code string) string {
 	k.w.t.Helper()
 	if code == domain.PlatformCode {
-		return p.id
+		return k.account(code, domain.Citizen, fresh()).String()
 	}
 	a, err := k.w.handler.RecordResident(k.w.t.Context(), commands.System(k.tenant(code)), commands.RecordResident{
 		FullName: "Sipho Zulu", Phone: "0821234567",

@@ -584,9 +584,11 @@ func TestEachScopeOpensItsRoutesAndNoOther(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	admin := w.staff(domain.Admin, "KZN225")
+
 	for _, scope := range domain.Scopes() {
 		c := w.program(admin, scope)
 		opened := 0
+
 		for _, l := range apphttp.Lines() {
 			path, body := w.sample(l)
 			a := c.send(l.Method, path, body)

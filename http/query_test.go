@@ -72,16 +72,29 @@ func TestUnknownQueryParametersAreRefused(t *testing.T) {
 	}
 }
 
-// callerOf returns a person who may use a route: an administrator, or nobody in
-// particular if it needs no account.
+// callerOf returns a person who may use a route: nobody in particular if it needs no
+// account, otherwise an administrator.
 func (w *world) callerOf(l apphttp.Line) *person {
 	if l.Account {
-		if w.caller == nil {
-			w.caller = w.staff(domain.Admin, domain.PlatformCode)
-		}
-		return w.caller
+		return w.adminFor(l)
 	}
 	return &person{w: w}
+}
+
+// adminFor returns an administrator who may use a route: SALGA's or, if it is for
+// municipalities alone, one of theirs.
+func (w *world) adminFor(l apphttp.Line) *person {
+	code := domain.PlatformCode
+	if l.Reaches["platform admin"] == "nothing" {
+		code = "KZN225"
+	}
+	if w.admins == nil {
+		w.admins = map[string]*person{}
+	}
+	if w.admins[code] == nil {
+		w.admins[code] = w.staff(domain.Admin, code)
+	}
+	return w.admins[code]
 }
 
 func TestARepeatedOrEmptyParameterIsRefused(t *testing.T) {

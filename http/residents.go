@@ -135,7 +135,7 @@ func (s *server) resident(ctx context.Context, call commands.Call, in *oneUserIn
 type mergeInput struct {
 	ID   string `path:"id"`
 	Body struct {
-		Into     string        `json:"into" says:"format=uuid" doc:"The record that goes on."`
+		Into     string        `json:"into" says:"format=uuid" doc:"The record that goes on." example:"019c0000-0000-7000-8000-000000000001"`
 		Reason   string        `json:"reason,omitempty" example:"one meter, one identity card"`
 		Evidence *evidenceBody `json:"evidence,omitempty"`
 	} `nameHint:"MergeBody"`

@@ -324,6 +324,7 @@ func routes() []route {
 			codes: []domain.Code{
 				domain.CodeNotFound, domain.CodeHasAccount, domain.CodeMerged, domain.CodeHasMerged,
 				domain.CodeRequestsOpen, domain.CodeTooManyDecisions, domain.CodeSubjectErased,
+				domain.CodeAccountRestsOn,
 			},
 		},
 		{

@@ -44,8 +44,8 @@ type world struct {
 	// injecting turns the comparison of answers with the document off, for refusals that
 	// no route documents.
 	injecting bool
-	// caller is the administrator that callerOf returns.
-	caller *person
+	// admins are those that adminFor returns, by the code of their tenant.
+	admins map[string]*person
 
 	mu      sync.Mutex
 	now     time.Time

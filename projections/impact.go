@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore/follow"
 	"github.com/salga-trust/engine/internal/pg"
 )
 
@@ -78,7 +79,7 @@ func (q *Queries) Impact(ctx context.Context, tenant domain.TenantID, f ImpactFi
 				c.given_at, ` + s.until + ` as until
 			from trust.consents c where c.tenant_id = $1 and c.purpose = $2` + w.SQL() + `)
 		select (select count(*) from affected),
-			(select position from trust.checkpoints where follower = 'consents'), p.*
+			` + follow.Reached(behind.Arg(consents{}.Name())) + `, p.*
 		from (select 1) one left join (
 			select * from affected where true` + behind.SQL() + ` order by subject_id limit ` + limit + `) p on true
 		order by p.subject_id`

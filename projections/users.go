@@ -107,6 +107,7 @@ func usersTable() readTable[userRow] {
 	return readTable[userRow]{
 		name: "users", key: []string{"tenant_id", "id"}, stream: [2]string{"tenant_id", "id"}, scan: scanUser,
 		keyOf: userKey,
+
 		columns: []column[userRow]{
 			col("id", "uuid", func(r userRow) [16]byte { return r.State.ID.UUID }),
 			col("tenant_id", "uuid", func(r userRow) [16]byte { return r.State.Tenant.UUID }),

@@ -21,6 +21,12 @@ func Position(ctx context.Context, tx pgx.Tx, name string) (position int64, err 
 	return position, nil
 }
 
+// Reached returns the SQL expression of Position, for a statement that reads the
+// follower's table: so both are of one snapshot. The name is an argument, such as $1.
+func Reached(name string) string {
+	return "(select position from trust.checkpoints where follower = " + name + ")"
+}
+
 // Hold is Position, and stops the follower from going on until the transaction ends.
 func Hold(ctx context.Context, tx pgx.Tx, name string) (position int64, err error) {
 	if _, err := tx.Exec(ctx, makeCheckpoint, name); err != nil {

@@ -2096,6 +2096,8 @@ type MergeBody struct {
 	Evidence *EvidenceBody `json:"evidence,omitempty"`
 
 	// Into The record that goes on.
+	//
+	// Examples: 019c0000-0000-7000-8000-000000000001
 	Into uuid.UUID `json:"into"`
 
 	// Reason Examples: one meter, one identity card
@@ -2840,6 +2842,8 @@ type UserBodyRole string
 // VerifyEmailBody defines model for VerifyEmailBody.
 type VerifyEmailBody struct {
 	// Code The one that was sent; leave it out to have one sent.
+	//
+	// Examples: the code that was sent
 	Code *string `json:"code,omitempty"`
 }
 

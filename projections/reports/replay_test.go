@@ -73,9 +73,10 @@ func naive(log []domain.Recorded, tenant domain.TenantID, q question) (rows []do
 	return rows
 }
 
-// Random histories in two tenants, with entries annulled and records merged, asked about at random instants of both clocks or at
-// random positions: a replay equals one fold of the whole log, and asked again at the
-// position it named, it returns the same rows in the same order.
+// Random histories in two tenants, with entries annulled and records merged, asked about
+// at random instants of both clocks or at random positions: a replay equals one fold of
+// the whole log, and asked again at the position it named, it returns the same rows in
+// the same order.
 func TestAReplayIsAFoldOfTheWholeLog(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

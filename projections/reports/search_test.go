@@ -21,9 +21,9 @@ import (
 )
 
 // Random histories, whose clock jumps ahead and back, with entries annulled and records
-// merged, asked about at random instants of both clocks or at random positions, while the read table has followed the log to
-// somewhere: a search finds the rows of the whole export that have the features, and a
-// summary counts what a search finds.
+// merged, asked about at random instants of both clocks or at random positions, while the
+// read table has followed the log to somewhere: a search finds the rows of the whole
+// export that have the features, and a summary counts what a search finds.
 func TestSearchesAndCountsAreThoseOfTheWholeExport(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
