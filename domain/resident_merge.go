@@ -124,7 +124,8 @@ func (f File) rests(copies []Event) bool {
 	for _, e := range copies {
 		history = append(history, Recorded{Stream: ConsentsOf(f.Resident.ID), Event: e, EffectiveAt: EffectiveOf(e)})
 	}
-	_, rests := ConsentsFor(PlatformRegistrationCode, history, time.Time{}, time.Time{}).InForce(PlatformRegistrationCode)
+	const account = PlatformRegistrationCode
+	_, rests := ConsentsFor(account, history, time.Time{}, time.Time{}).InForce(account)
 	return rests
 }
 
@@ -284,7 +285,9 @@ func move(
 			ids[d.ConsentID] = annulment.MovedTo
 			d.ConsentID, d.GivenAt, d.Copy = annulment.MovedTo, h.EffectiveAt, at
 			if g, granted := h.Event.(*ConsentGranted); granted {
-				m.copies = append(m.copies, &ConsentGranted{Decision: d, ValidUntil: g.ValidUntil, ValidityDays: g.ValidityDays})
+				m.copies = append(m.copies, &ConsentGranted{
+					Decision: d, ValidUntil: g.ValidUntil, ValidityDays: g.ValidityDays,
+				})
 			} else {
 				m.copies = append(m.copies, &ConsentRefused{d})
 			}
