@@ -225,8 +225,8 @@ func TestToAnnulAnEndedGrantThatHidAnEndlessOneNeedsEvidence(t *testing.T) {
 	}
 }
 
-// around is a log whose clock ran backwards: as known at some instant, each of two
-// records was merged into the other.
+// around is a log in which what had parted two records was tampered with and disowned,
+// after they had been merged the other way round: each is merged into the other.
 type around struct {
 	commands.Store
 	tenant domain.TenantID
