@@ -55,6 +55,9 @@ func (h *Handler) ClaimConsent(
 	call.Key = h.claimKey(c)
 
 	wish := c.Wish()
+	if err := wish.Evidenced(); err != nil { // whatever the source said before
+		return Answer[domain.ConsentClaim]{}, err
+	}
 	wish.ID.UUID = h.derivedID("claimed consent", scope, call.Key)
 
 	var said domain.Appended // before, about another record of the same person

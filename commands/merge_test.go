@@ -50,9 +50,8 @@ func (w *world) unmerge(t *testing.T, from domain.UserID) {
 // lastRecorded returns when the log recorded its newest event.
 func (w *world) lastRecorded(t *testing.T) (at time.Time) {
 	t.Helper()
-	err := w.db.Superuser(t).QueryRow(t.Context(), "select recorded_at from trust.events order by position desc limit 1").
-		Scan(&at)
-	ok(t, err)
+	const newest = "select recorded_at from trust.events order by position desc limit 1"
+	ok(t, w.db.Superuser(t).QueryRow(t.Context(), newest).Scan(&at))
 	return at.UTC()
 }
 
@@ -226,8 +225,8 @@ func TestToAnnulAnEndedGrantThatHidAnEndlessOneNeedsEvidence(t *testing.T) {
 	}
 }
 
-// around is a log whose clock ran backwards: as known at some instant, each of two
-// records was merged into the other.
+// around is a log in which what had parted two records was tampered with and disowned,
+// after they had been merged the other way round: each is merged into the other.
 type around struct {
 	commands.Store
 	tenant domain.TenantID

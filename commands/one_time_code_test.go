@@ -496,8 +496,12 @@ func TestACodeForANewPasswordIsSentToWhoHasAnAccountAndNobodyElse(t *testing.T) 
 
 	w.unchanged(t, func() {
 		for _, asked := range [][2]string{
-			{"nobody@example.org", "CPT"}, {"thandi@example.org", "JHB"}, {"thandi@example.org", "NOPE"},
-			{"closed@example.org", "CPT"}, {"erased@example.org", "CPT"}, {"thandi@example.org", domain.PlatformCode},
+			{"nobody@example.org", "CPT"},
+			{"thandi@example.org", "JHB"},
+			{"thandi@example.org", "NOPE"},
+			{"closed@example.org", "CPT"},
+			{"erased@example.org", "CPT"},
+			{"thandi@example.org", domain.PlatformCode},
 		} {
 			w.asksForReset(t, asked[0], asked[1])
 		}
@@ -521,7 +525,8 @@ func TestACodeForANewPasswordIsSentToWhoHasAnAccountAndNobodyElse(t *testing.T) 
 	}
 
 	for _, bad := range []commands.RequestPasswordReset{
-		{MunicipalityCode: "CPT"}, {Email: "thandi@example.org"},
+		{MunicipalityCode: "CPT"},
+		{Email: "thandi@example.org"},
 		{Email: "a@example.org\r\nBcc: b@example.org", MunicipalityCode: "CPT"},
 	} {
 		_, err := w.RequestPasswordReset(t.Context(), commands.Call{}, bad)

@@ -381,9 +381,9 @@ func (h *Handler) loadPeople(
 	return checked, nil
 }
 
-// goesOn returns the record that goes on in place of one. If a clock that ran backwards
-// makes two records each seem merged into the other as known at some instant, it is the
-// last before that comes round, as in checkRecord.
+// goesOn returns the record that goes on in place of one. Where what had parted two
+// records was disowned, so that each seems merged into the other, it is the last before
+// that comes round, as in checkRecord.
 func goesOn(id domain.UserID, into map[domain.UserID]domain.UserID) domain.UserID {
 	merged := []domain.UserID{id}
 	for {

@@ -67,7 +67,8 @@ func TestAProgramsActsNameItAndKeepItsOriginOutOfAnybodysKey(t *testing.T) {
 	ok(t, err)
 	last := events[len(events)-1]
 	origin, open := last.Origin.Get()
-	if last.Actor != a.ID.Actor() || last.Metadata.ActorRole != domain.RoleProgram || !open || origin.IP != "196.25.1.1" ||
+	if last.Actor != a.ID.Actor() || last.Metadata.ActorRole != domain.RoleProgram ||
+		!open || origin.IP != "196.25.1.1" ||
 		last.Event.(*domain.ConsentGranted).RecordedBy != domain.ByProgram {
 		t.Errorf("%+v", last)
 	}
@@ -94,7 +95,9 @@ func TestAProgramIsRefusedWhatStaffDo(t *testing.T) {
 	ctx, seen := t.Context(), "ID card"
 	for what, act := range map[string]func() error{
 		"records a resident": func() error {
-			_, err := w.RecordResident(ctx, program, commands.RecordResident{FullName: "Piet Botha", Phone: "0821234567"})
+			_, err := w.RecordResident(ctx, program, commands.RecordResident{
+				FullName: "Piet Botha", Phone: "0821234567",
+			})
 			return err
 		},
 		"corrects a resident": func() error {
@@ -116,7 +119,9 @@ func TestAProgramIsRefusedWhatStaffDo(t *testing.T) {
 			return err
 		},
 		"hands out a code for a password": func() error {
-			_, err := w.IssueResetCode(ctx, program, commands.IssueResetCode{User: citizen.User, IdentityDocument: seen})
+			_, err := w.IssueResetCode(ctx, program, commands.IssueResetCode{
+				User: citizen.User, IdentityDocument: seen,
+			})
 			return err
 		},
 		"hands out a code for an account": func() error {

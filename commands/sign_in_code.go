@@ -126,7 +126,8 @@ func (h *Handler) openFirstAccount(
 			{Stream: domain.UserOf(code.User), Expected: account.user.Version, Events: opened},
 		},
 		Side: []domain.SideWrite{
-			spend(code), domain.TakeClaim{Claim: emailClaim(code.Tenant, c.Email), Holder: code.User.UUID},
+			spend(code),
+			domain.TakeClaim{Claim: emailClaim(code.Tenant, c.Email), Holder: code.User.UUID},
 			domain.SetCredential{User: code.User, Email: domain.CanonicalEmail(c.Email), Verifier: verifier},
 		},
 	}

@@ -320,12 +320,20 @@ func (c ClaimConsent) possible(p Purpose, now time.Time) error {
 	switch {
 	case c.GivenAt.After(now):
 		return Refuse(CodeGivenInFuture, "A decision cannot be given in the future.")
-	case c.Claim.Grade != GradeClaimed && c.Evidence == nil:
-		return Refuse(CodeEvidenceRequired,
-			"A claim that is documented or witnessed names its evidence: the document, or the signed statement.")
+	case c.Evidenced() != nil:
+		return c.Evidenced()
 	default:
 		return p.takes(c.Claim.Decided == OutcomeGranted, c.GivenBy)
 	}
+}
+
+// Evidenced refuses a claim whose grade rests on evidence that it does not name.
+func (c ClaimConsent) Evidenced() error {
+	if c.Claim.Grade == GradeClaimed || c.Evidence != nil {
+		return nil
+	}
+	return Refuse(CodeEvidenceRequired,
+		"A claim that is documented or witnessed names its evidence: the document, or the signed statement.")
 }
 
 func (c ClaimConsent) decision(p Purpose) (Decision, error) {

@@ -246,7 +246,8 @@ func (c AnnulConsent) may(user User, entry Recorded, history []Recorded, annulme
 	switch {
 	case more && c.Evidence == nil:
 		return Refuse(CodeEvidenceRequired,
-			"After this, processing would be allowed that is not allowed now: give evidence that the entry was an error.")
+			"After this, processing would be allowed that is not allowed now: give evidence that the entry was an "+
+				"error.")
 	case purpose == PlatformRegistrationCode && user.restsOnConsent() &&
 		allows(history, time.Time{}) && !allows(after, time.Time{}):
 		return Refuse(CodeAccountRestsOn,

@@ -438,7 +438,9 @@ func stated(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 // may be processed any longer for a person who is erased.
 func WithdrawAll(history []Recorded, byStaff bool) (events []Event) {
 	for _, c := range ConsentsAt(history, time.Time{}, time.Time{}).AllInForce() {
-		events = append(events, &ConsentWithdrawn{ConsentID: c.ID, Purpose: c.Purpose, RecordedBy: recordedBy(byStaff, false)})
+		events = append(events, &ConsentWithdrawn{
+			ConsentID: c.ID, Purpose: c.Purpose, RecordedBy: recordedBy(byStaff, false),
+		})
 	}
 	return events
 }

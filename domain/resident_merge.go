@@ -119,7 +119,8 @@ func (f File) rests(copies []Event) bool {
 	for _, e := range copies {
 		history = append(history, Recorded{Stream: ConsentsOf(f.Resident.ID), Event: e, EffectiveAt: EffectiveOf(e)})
 	}
-	_, rests := ConsentsFor(PlatformRegistrationCode, history, time.Time{}, time.Time{}).InForce(PlatformRegistrationCode)
+	const account = PlatformRegistrationCode
+	_, rests := ConsentsFor(account, history, time.Time{}, time.Time{}).InForce(account)
 	return rests
 }
 

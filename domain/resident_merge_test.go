@@ -137,7 +137,8 @@ func TestAMergeLeavesNoAccountWithoutConsent(t *testing.T) {
 		refusal := withIDs(domaintest.History(consents(), domaintest.At(day, platform(2, false))))
 		refusal[0].Position = int64(refusal[0].RecordedAt.Day())
 		account[0].Position = 2
-		if _, err := merging(10).Decide(file(domaintest.Clerk(), refusal), withAccount(account)); !errors.Is(err, want) {
+		_, err := merging(10).Decide(file(domaintest.Clerk(), refusal), withAccount(account))
+		if !errors.Is(err, want) {
 			t.Errorf("refused on %s: %v, want %v", day, err, want)
 		}
 	}

@@ -43,6 +43,7 @@ func secretID(n int) uuid.UUID { return domaintest.ID(0xf, n) }
 
 // rotation makes a secret at an instant.
 func rotation(t *testing.T, overlap time.Duration, secret int, at time.Time) turn {
+	t.Helper()
 	return func(a domain.ServiceAccount) []domain.Event {
 		t.Helper()
 		events, err := domain.RotateSecret{Overlap: overlap}.Decide(a, secretID(secret), at)

@@ -74,9 +74,9 @@ func anyTown(t *rapid.T) *town {
 			"grant elsewhere", "refuse elsewhere", "merge", "annul", "annul", "claim", "claim", "claim elsewhere",
 		}).Draw(t, "act") {
 		case "default":
-			w.shared = w.notice(t, w.shared, domain.PlatformTenant(), i)
+			w.shared = w.notice(t, w.shared, domain.PlatformTenant())
 		case "own":
-			w.own = w.notice(t, w.own, domaintest.Msunduzi(), i)
+			w.own = w.notice(t, w.own, domaintest.Msunduzi())
 		case "retire":
 			if rapid.IntRange(0, 2).Draw(t, "really") == 0 {
 				s := domain.PurposeOf(domaintest.Msunduzi(), libraryCode)
@@ -106,7 +106,7 @@ func anyTown(t *rapid.T) *town {
 }
 
 // notice defines a purpose or publishes its next notice.
-func (w *town) notice(t *rapid.T, history []domain.Recorded, tenant domain.TenantID, i int) []domain.Recorded {
+func (w *town) notice(t *rapid.T, history []domain.Recorded, tenant domain.TenantID) []domain.Recorded {
 	p := domain.Fold[domain.Purpose](history)
 	texts := domaintest.NewsletterTexts(fmt.Sprint("Words ", rapid.IntRange(0, 2).Draw(t, "words")))
 	var days *int
@@ -461,7 +461,7 @@ func (w *town) demandRows(t *rapid.T, c domain.Clocks, check domain.Check) {
 		if d.InForce {
 			inForce = append(inForce, d)
 		}
-		if check.By.EventID != (domaintest.ID(0xE, int(r.Position))) || r.Withdrawn() {
+		if check.By.EventID != domaintest.ID(0xE, int(r.Position)) || r.Withdrawn() {
 			continue
 		}
 		if want := map[domain.Reason]domain.Status{

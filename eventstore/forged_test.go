@@ -102,8 +102,8 @@ func (w *world) readings(
 			return r.Find(t.Context(), tx, eventstore.Query{Subject: subject, Sealed: true, Newest: true, Limit: 1})
 		}),
 		"InStreams": inTx(func(tx pgx.Tx, r *eventstore.Reader) ([]domain.Recorded, error) {
-			return r.InStreams(t.Context(), tx, w.tenant, domain.ConsentStream, []uuid.UUID{subject.UUID}, eventstore.Place{},
-				w.head(t), 10)
+			only := []uuid.UUID{subject.UUID}
+			return r.InStreams(t.Context(), tx, w.tenant, domain.ConsentStream, only, eventstore.Place{}, w.head(t), 10)
 		}),
 		"Histories": inTx(func(tx pgx.Tx, r *eventstore.Reader) (events []domain.Recorded, err error) {
 			err = r.Histories(t.Context(), tx, domain.ConsentStream, w.head(t), 10, func(page []domain.Recorded) error {
@@ -308,7 +308,8 @@ func TestWithAForgedEventThatMayHaveSetAPasswordGoesThePassword(t *testing.T) {
 		left := query[bool](t, w, "select exists (select from trust.credentials where user_id = $1)", user.UUID)
 		may := slices.Contains(setting, eventType)
 		if err != nil || left == may || done.Password.IsZero() == may {
-			t.Errorf("a forged %s, which may set a password: %t; it is left: %t (%+v, %v)", eventType, may, left, done, err)
+			t.Errorf("a forged %s, which may set a password: %t; it is left: %t (%+v, %v)",
+				eventType, may, left, done, err)
 		}
 	}
 }

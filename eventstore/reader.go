@@ -181,7 +181,8 @@ func (r *Reader) EachEnd(
 	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, after, upTo int64, each func(time.Time),
 ) error {
 	const sql = `select effective_at, payload ->> 'valid_until', payload ->> 'validity_days' from trust.events
-		where tenant_id = $1 and stream_type = 'consent' and event_type in ('consent.granted.v1', 'consent.claimed.v1') and position > $3 and position <= $2
+		where tenant_id = $1 and stream_type = 'consent' and event_type in ('consent.granted.v1', 'consent.claimed.v1')
+			and position > $3 and position <= $2
 			and (payload ->> 'valid_until' is not null or payload ->> 'validity_days' is not null)`
 
 	found, err := tx.Query(ctx, sql, [16]byte(tenant.UUID), upTo, after)

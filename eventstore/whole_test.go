@@ -56,6 +56,8 @@ func sidesAlone(writes ...domain.SideWrite) func(*testing.T, *world) domain.Appe
 	}
 }
 
+func aProgram() domain.ServiceAccountID { return domain.ServiceAccountID{UUID: newID()} }
+
 // besideAnother is a side write beside the event that it needs, but about somebody else.
 func besideAnother(write func(domain.UserID) domain.SideWrite) func(*testing.T, *world) domain.Append {
 	return func(_ *testing.T, w *world) domain.Append {
@@ -125,6 +127,15 @@ func forgeries() []forgery {
 		{name: "the end of a one-time code alone", append: sidesAlone(domain.SpendOneTimeCode{
 			User: someone(), Kind: domain.PasswordResetCode, Code: newID(),
 		})},
+		{name: "a wrong try alone", append: sidesAlone(domain.CountWrongTry{
+			User: someone(), Kind: domain.PasswordResetCode, Code: newID(),
+		})},
+		{name: "a program's secret alone", append: sidesAlone(domain.AddClientSecret{
+			Account: aProgram(), Secret: newID(),
+		})},
+		{name: "a program's secret ended alone", append: sidesAlone(domain.DropClientSecret{
+			Account: aProgram(), Secret: newID(),
+		})},
 		{name: "a code alone", append: sidesAlone(domain.SpendCode{User: someone(), Factor: newID(), Step: 1})},
 		{name: "a wrong code alone", append: sidesAlone(domain.CountWrongCode{
 			User: someone(), Factor: newID(),
@@ -165,6 +176,23 @@ func forgeries() []forgery {
 		{name: "a credential beside another's", append: besideAnother(func(u domain.UserID) domain.SideWrite {
 			return domain.SetCredential{User: u, Email: "a", Verifier: "b"}
 		})},
+		{name: "a program's secret beside another's", append: func(_ *testing.T, w *world) domain.Append {
+			a := side(w.tenant, domain.AddClientSecret{Account: aProgram(), Secret: newID()})
+			a.Side = []domain.SideWrite{domain.AddClientSecret{Account: aProgram(), Secret: newID()}}
+			return a
+		}},
+		{name: "a one-time code beside another's", append: func(_ *testing.T, w *world) domain.Append {
+			code := newID()
+			a := side(w.tenant)
+			a.Writes = []domain.Write{{
+				Stream: domain.UserOf(someone()), Expected: domain.AnyVersion,
+				Events: []domain.Event{&domain.EmailVerificationBegun{CodeID: code, ExpiresAt: soon}},
+			}}
+			a.Side = []domain.SideWrite{domain.IssueOneTimeCode{
+				User: someone(), Kind: domain.EmailVerificationCode, Code: code, ExpiresAt: soon,
+			}}
+			return a
+		}},
 		{name: "a session beside another's", append: besideAnother(func(u domain.UserID) domain.SideWrite {
 			return domain.StartSession{Session: newID(), User: u, ExpiresAt: soon}
 		})},

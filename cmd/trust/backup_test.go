@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,6 +34,9 @@ func TestAnErasedPersonStaysErasedThoughTheBackupIsOlder(t *testing.T) {
 	s.citizen("bongi@example.org", "Bongi Unmarked")
 	agreed := field(t, anna.call("POST", "consents", `{"purpose":"sms_alert","language":"zu","consented":true}`), "id")
 	wish := field(t, lindi.call("POST", "data-rights/requests", `{"kind":"erasure","details":"marked details"}`), "id")
+	walkIn := field(t, officer.call("POST", "residents",
+		`{"full_name":"Walk In","external_ids":[{"type":"meter","value":"04-123"}]}`), "id")
+	program := officer.call("POST", "service-accounts", `{"name":"SMS alerts","scopes":["consents:check"]}`)
 	s.run("backup", "--to", "full").expect(t, exit.CodeDone, "backup of position")
 
 	s.citizen("late@example.org", "Late Comer")
@@ -68,6 +73,11 @@ func TestAnErasedPersonStaysErasedThoughTheBackupIsOlder(t *testing.T) {
 		t.Errorf("she is called %q", name)
 	}
 	restored.knowsOfTheErasure(t, anna.id, certificate, wish, agreed)
+	restored.programOf(program).call("GET", "consents/check?purpose=sms_alert&subject_id="+walkIn, "")
+	if found := restored.signedIn("officer@example.org", "a good password", "CPT").
+		call("GET", "users?external_id=meter:04123", ""); !strings.Contains(string(found), walkIn) {
+		t.Errorf("by their meter is found: %s", found)
+	}
 
 	// As the page warns: with the old keys, everything is as it was then.
 	before := s.elsewhere(pgtest.Fresh(t))
@@ -75,6 +85,21 @@ func TestAnErasedPersonStaysErasedThoughTheBackupIsOlder(t *testing.T) {
 	before.opens()
 	before.run("verify").expect(t, exit.CodeDone, "events verified")
 	before.signedIn("marked.anna@example.org", "correct horse battery", "CPT")
+}
+
+// programOf returns a program with a token, from the answer that created its service
+// account.
+func (s *site) programOf(created []byte) *account {
+	s.t.Helper()
+	response, err := http.PostForm("http://"+s.addr+"/api/v1/auth/token", url.Values{ //nolint:noctx // of a test
+		"grant_type": {"client_credentials"}, "client_id": {field(s.t, created, "client_id")},
+		"client_secret": {field(s.t, created, "client_secret")},
+	})
+	must(s.t, err)
+	defer func() { _ = response.Body.Close() }()
+	answer, err := io.ReadAll(response.Body)
+	must(s.t, err)
+	return &account{s: s, token: field(s.t, answer, "access_token")}
 }
 
 // knowsOfTheErasure checks what an erased person left: the certificate that they hold, a

@@ -283,7 +283,7 @@ func TestAnImportThatIsStoppedContinuesWhereItWas(t *testing.T) {
 	all := s.people()
 	var text strings.Builder
 	text.WriteString("subject_id,purpose,decision,given_at\n")
-	const rows = 4000
+	const rows = 1500
 	for i := range rows {
 		fmt.Fprintf(&text, "%s,research_statistics,granted,%d-01-02T03:%02d:%02d\n", all[i%len(all)].ID, 1950+i/3600,
 			i/60%60, i%60)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -83,15 +84,19 @@ func TestNothingIsLeftOfAnErasedPerson(t *testing.T) {
 	must(t, err)
 	c.token = back.text("access_token")
 	securesMarked(t, c, marks)
+	other := officer.mergesMarked(id, marks)
 	pgtest.Eventually(t, "the read tables have followed", s.caughtUp)
 	// Now there is a version that nobody reads.
 	s.run("rebuild", "users").expect(t, exit.CodeDone, "kept as trust.users_v1")
 
 	before := s.everywhere(t, up, officer, id)
+	before["a resident"] = s.resident(officer, other)
 	// The search can fail.
 	for what, place := range map[string]string{
 		"e-mail": "audit", "new e-mail": "a dump", "name": "a dump", "phone": "a list of users", "user agent": "audit",
 		"reason": "history", "recovery": "audit", "evidence": "history", "competent person": "history",
+		"other name": "a dump", "other phone": "a list of users", "other evidence": "history",
+		"reason of the merge": "audit", "external id": "a resident",
 	} {
 		if !strings.Contains(before[place], marks[what]) {
 			t.Errorf("the %s is not in %s before the erasure", what, place)
@@ -159,6 +164,8 @@ func TestNothingIsLeftOfAnErasedPerson(t *testing.T) {
 	s.run("verify").expect(t, exit.CodeDone, "events verified")
 
 	after := s.everywhere(t, up, officer, id)
+	after["a resident"] = s.resident(officer, other)
+	after["the other history"] = string(officer.call("GET", "compliance/subjects/"+other+"/history", ""))
 	after["the WAL"] = s.wal(t, db, segment)
 	// The officer was in such a page, and is in no record of its own.
 	if !strings.Contains(after["the WAL"], "officer@example.org") {
@@ -210,6 +217,39 @@ func (s *site) everywhere(t *testing.T, up *running, officer *account, id string
 		"trust replay --reveal": reveal.stdout + reveal.stderr,
 		"trust exposure":        s.run("exposure", "--tenant", "CPT", "--subject", id).stdout,
 	}
+}
+
+// resident returns the record of a person as the counter sees it; there is none of an
+// erased one.
+func (s *site) resident(officer *account, id string) string {
+	s.t.Helper()
+	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet,
+		"http://"+s.addr+"/api/v1/residents/"+id, nil)
+	must(s.t, err)
+	request.Header.Set("Authorization", "Bearer "+officer.token)
+	answer, err := http.DefaultClient.Do(request)
+	must(s.t, err)
+	defer func() { _ = answer.Body.Close() }()
+	text, err := io.ReadAll(answer.Body)
+	must(s.t, err)
+	return string(text)
+}
+
+// mergesMarked records a person a second time, with other marks, and merges that record
+// into theirs; it returns that record's id.
+func (c *account) mergesMarked(id string, marks map[string]string) (other string) {
+	c.s.t.Helper()
+	marks["other name"], marks["other phone"], marks["external id"] = "Marked Othername", "+27831239876", "MARKED04777"
+	marks["other evidence"], marks["reason of the merge"] = "marked box 8", "marked twin"
+	evidence := fmt.Sprintf(`{"sha256":%q,"reference":%q}`, strings.Repeat("ab", 32), marks["other evidence"])
+
+	other = field(c.s.t, c.call("POST", "residents", fmt.Sprintf(
+		`{"full_name":%q,"phone":%q,"external_ids":[{"type":"meter","value":%q}]}`,
+		marks["other name"], marks["other phone"], marks["external id"])), "id")
+	c.call("POST", "consents", fmt.Sprintf(`{"subject_id":%q,"purpose":"newsletter","language":"zu","consented":true,
+		"channel":"paper","evidence":%s}`, other, evidence))
+	c.call("POST", "residents/"+other+"/merge", fmt.Sprintf(`{"into":%q,"reason":%q}`, id, marks["reason of the merge"]))
+	return other
 }
 
 // readableWAL makes all sessions write pages uncompressed into the WAL, so that wal can

@@ -14,7 +14,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -536,19 +535,7 @@ func (u *upgrade) redeemsACode() {
 func (u *upgrade) letsAProgramAsk() {
 	u.t.Helper()
 	admin := &account{s: u.site, token: u.tokens["admin"]}
-	made := admin.call("POST", "service-accounts", `{"name":"SMS alerts","scopes":["consents:check"]}`)
-
-	form := url.Values{
-		"grant_type": {"client_credentials"}, "client_id": {field(u.t, made, "client_id")},
-		"client_secret": {field(u.t, made, "client_secret")},
-	}
-	response, err := http.PostForm("http://"+u.addr+"/api/v1/auth/token", form) //nolint:noctx // of a test
-	must(u.t, err)
-	defer func() { _ = response.Body.Close() }()
-	answer, err := io.ReadAll(response.Body)
-	must(u.t, err)
-
-	program := &account{s: u.site, token: field(u.t, answer, "access_token")}
+	program := u.programOf(admin.call("POST", "service-accounts", `{"name":"SMS alerts","scopes":["consents:check"]}`))
 	person := field(u.t, (&account{s: u.site, token: u.tokens["nomsa"]}).call("GET", "users/me", ""), "id")
 	program.call("GET", "consents/check?purpose=platform_registration&subject_id="+person, "")
 }
