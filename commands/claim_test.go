@@ -162,7 +162,8 @@ func TestWhatAPersonDecidesHereCountsWhateverIsClaimed(t *testing.T) {
 	says.GivenAt = at(30 * time.Minute)
 	_, err = w.ClaimConsent(t.Context(), commands.System(w.cpt), says)
 	refused(t, err, domain.CodeDecidedHere)
-	if c := w.check(t, citizen, "sms_alert", time.Time{}, time.Time{}); c.Allowed || c.Reason != domain.ReasonWithdrawn {
+	c := w.check(t, citizen, "sms_alert", time.Time{}, time.Time{})
+	if c.Allowed || c.Reason != domain.ReasonWithdrawn {
 		t.Errorf("after a withdrawal the check is %+v", c)
 	}
 }

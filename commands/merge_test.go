@@ -70,7 +70,7 @@ func (w *world) reasons(t *testing.T, by commands.Call, knownAt time.Time, peopl
 			Subject: id, Purpose: "sms_alert", KnownAt: knownAt,
 		})
 		ok(t, err)
-		if one.Check != bulk.Checks[i] || one.Known != slices.Contains(bulk.Known, id) {
+		if one.Check != bulk.Checks[i] || one.Known != slices.Contains(bulk.Known, one.Record) {
 			t.Errorf("person %d as known at %s: alone %+v, in bulk %+v", i, knownAt, one, bulk.Checks[i])
 		}
 		reasons = append(reasons, bulk.Checks[i].Reason)

@@ -205,6 +205,10 @@ type Check struct {
 
 	Position int64 // of the log: the answer rests on everything up to it and on nothing after it
 	Known    bool  // whether the tenant has the person
+
+	// Record is the person asked about or, if that record was merged into another, the one
+	// that the answer is about.
+	Record domain.UserID
 }
 
 // CheckConsent answers from the log as of one position: the head is read first, and later
@@ -254,7 +258,7 @@ func (h *Handler) checkRecord(ctx context.Context, call Call, c CheckConsent, me
 	}
 
 	check, err := q.Answer()
-	return Check{Check: check, Position: head, Known: len(of(events, person)) > 0}, err
+	return Check{Check: check, Position: head, Known: len(of(events, person)) > 0, Record: subject}, err
 }
 
 // hidden returns the history, up to a position, of the default that a tenant's own
@@ -275,8 +279,8 @@ type Checked struct {
 	Position int64
 	Checks   []domain.Check
 
-	// Known are the people among the subjects whom the tenant has, each of them once, in
-	// order of their ids.
+	// Known are the records that the answers are about, of all subjects whom the tenant
+	// has, each of them once, in order of their ids: see Check.Record.
 	Known []domain.UserID
 }
 
@@ -321,10 +325,8 @@ func (h *Handler) checkEach(
 	ctx context.Context, tenant domain.TenantID, q domain.Inquiry, terms domain.Terms, head int64,
 	subjects []domain.UserID,
 ) (Checked, error) {
-	compare := func(a, b domain.UserID) int { return bytes.Compare(a.UUID[:], b.UUID[:]) }
-	people := slices.Compact(slices.SortedFunc(slices.Values(subjects), compare))
-
-	found, err := h.loadPeople(ctx, tenant, q, head, people)
+	people := eachOnce(subjects)
+	found, records, err := h.loadPeople(ctx, tenant, q, head, people)
 	if err != nil {
 		return Checked{}, err
 	}
@@ -336,9 +338,10 @@ func (h *Handler) checkEach(
 		q.Person, q.Consents = record.Person, record.Consents
 		answers[id] = q.Under(terms)
 		if len(q.Person) > 0 {
-			checked.Known = append(checked.Known, id)
+			checked.Known = append(checked.Known, records[id])
 		}
 	}
+	checked.Known = eachOnce(checked.Known)
 
 	for i, id := range subjects {
 		checked.Checks[i] = answers[id]
@@ -346,11 +349,17 @@ func (h *Handler) checkEach(
 	return checked, nil
 }
 
-// loadPeople returns what a check of each person rests on. A program may still know
-// somebody by a record that was merged into another: then it is what that one holds.
+// eachOnce returns ids in order, each once.
+func eachOnce(ids []domain.UserID) []domain.UserID {
+	compare := func(a, b domain.UserID) int { return bytes.Compare(a.UUID[:], b.UUID[:]) }
+	return slices.Compact(slices.SortedFunc(slices.Values(ids), compare))
+}
+
+// loadPeople returns what a check of each person rests on, and the record that holds it.
+// A program may still know somebody by a record that was merged into another.
 func (h *Handler) loadPeople(
 	ctx context.Context, tenant domain.TenantID, q domain.Inquiry, head int64, people []domain.UserID,
-) (map[domain.UserID]domain.PersonDecisions, error) {
+) (map[domain.UserID]domain.PersonDecisions, map[domain.UserID]domain.UserID, error) {
 	found := make(map[domain.UserID]domain.PersonDecisions, len(people))
 	into := map[domain.UserID]domain.UserID{}
 
@@ -359,7 +368,7 @@ func (h *Handler) loadPeople(
 			return domain.Settles(newest, q.At, q.KnownAt)
 		})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 
 		maps.Copy(found, more)
@@ -375,10 +384,12 @@ func (h *Handler) loadPeople(
 	}
 
 	checked := make(map[domain.UserID]domain.PersonDecisions, len(people))
+	records := make(map[domain.UserID]domain.UserID, len(people))
 	for _, id := range people {
-		checked[id] = found[goesOn(id, into)]
+		records[id] = goesOn(id, into)
+		checked[id] = found[records[id]]
 	}
-	return checked, nil
+	return checked, records, nil
 }
 
 // goesOn returns the record that goes on in place of one. Where what had parted two

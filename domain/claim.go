@@ -245,8 +245,9 @@ func (c ClaimConsent) Decide(history []Recorded, current, then Purpose, now time
 	return []Event{&ConsentClaimed{Decision: d, Claim: c.Claim, ValidityDays: c.validity(current, then)}}, nil
 }
 
-// validity returns for how many days the grant holds; 0: without end, or it is none. Where
-// no words were in use when it was given, it holds no longer than one that is given now.
+// validity returns for how many days the grant holds; 0: without end, or it is none.
+// Where no words were in use when it was given, it holds no longer than one that is given
+// now.
 func (c ClaimConsent) validity(current, then Purpose) int {
 	if c.Claim.Decided != OutcomeGranted {
 		return 0
@@ -262,7 +263,8 @@ func (c ClaimConsent) validity(current, then Purpose) int {
 func outvotes(history []Recorded, purpose string, by time.Time) bool {
 	void := annulmentsIn(history, time.Time{})
 	return slices.ContainsFunc(history, func(e Recorded) bool {
-		return PurposeNamed(e.Event) == purpose && GradeOf(e.Event) == "" && void.of(&e) == nil && !e.EffectiveAt.After(by)
+		return PurposeNamed(e.Event) == purpose && GradeOf(e.Event) == "" && void.of(&e) == nil &&
+			!e.EffectiveAt.After(by)
 	})
 }
 

@@ -233,8 +233,8 @@ func TestATailThatIsEnoughAnswersAsTheWholeWithClaims(t *testing.T) {
 			}
 			got, decides, _ := domain.ConsentsFor(purpose, newest, instant, time.Time{}).Check(purpose)
 			if got != want || decides.Position != by.Position {
-				t.Fatalf("the newest %d: allowed %t by %d, and by all %t by %d", len(newest), got, decides.Position, want,
-					by.Position)
+				t.Fatalf("the newest %d: allowed %t by %d, and by all %t by %d", len(newest), got, decides.Position,
+					want, by.Position)
 			}
 		}
 	})
@@ -304,7 +304,8 @@ func TestAClaimWithoutKnownWordsIsNoConsentToAnyWords(t *testing.T) {
 				t.Fatal(err)
 			}
 			d := events[0].(*domain.ConsentClaimed)
-			if d.NoticeVersion != c.version || d.Wording != c.words || d.SHA256 != c.hash || d.Claim.Source != "an old list" {
+			if d.NoticeVersion != c.version || d.Wording != c.words || d.SHA256 != c.hash ||
+				d.Claim.Source != "an old list" {
 				t.Errorf("it is about version %d, %q", d.NoticeVersion, d.Wording)
 			}
 		})
@@ -317,7 +318,9 @@ func TestAClaimIsRefused(t *testing.T) {
 		change func(*domain.ClaimConsent)
 		want   domain.Code
 	}{
-		"in the future":         {func(c *domain.ClaimConsent) { c.GivenAt = at("2026-06-02") }, domain.CodeGivenInFuture},
+		"in the future": {func(c *domain.ClaimConsent) {
+			c.GivenAt = at("2026-06-02")
+		}, domain.CodeGivenInFuture},
 		"of an unknown purpose": {func(c *domain.ClaimConsent) { c.Purpose = "nope" }, domain.CodeUnknownPurpose},
 		"documented by nothing": {func(c *domain.ClaimConsent) {
 			c.Claim.Grade = domain.GradeDocumented
@@ -371,8 +374,9 @@ func TestAClaimOfAfterADecisionHereIsRefused(t *testing.T) {
 				}
 				story("2026-02-28").ThenRefused(t, domain.CodeDecidedHere)
 				story("2026-03-01").ThenRefused(t, domain.CodeDecidedHere)
-				if events, err := claiming(func(c *domain.ClaimConsent) { c.Claim.Decided = decided })(
-					domaintest.History(consents(), domaintest.At("2026-03-02", here...))); err != nil || len(events) != 1 {
+				later := domaintest.History(consents(), domaintest.At("2026-03-02", here...))
+				events, err := claiming(func(c *domain.ClaimConsent) { c.Claim.Decided = decided })(later)
+				if err != nil || len(events) != 1 {
 					t.Errorf("of before: %v", err)
 				}
 			})
@@ -457,7 +461,8 @@ func TestOfSeveralClaimsTheNewestIsInForceUntilThePersonDecides(t *testing.T) {
 	late := domaintest.PaperGrant()
 	late.ConsentID, late.GivenAt = domaintest.Consent(5), domaintest.Clock("2026-03-10")
 	history := domaintest.History(consents(), domaintest.At("2026-04-01", lists...), domaintest.At("2026-05-01", late))
-	rules := domain.RulesOf([]domain.Purpose{domaintest.Newsletter()}, nil, domain.Clocks{Now: domaintest.Clock("2026-06-01")})
+	rules := domain.RulesOf([]domain.Purpose{domaintest.Newsletter()}, nil,
+		domain.Clocks{Now: domaintest.Clock("2026-06-01")})
 
 	for known, want := range map[string]struct {
 		inForce    int
@@ -471,7 +476,8 @@ func TestOfSeveralClaimsTheNewestIsInForceUntilThePersonDecides(t *testing.T) {
 				if r.ID != domaintest.Consent(id) {
 					continue
 				}
-				if d := rules.Of(r); !r.SupersededAt.Equal(at(want.superseded[id])) || d.InForce != (id == want.inForce) {
+				d := rules.Of(r)
+				if !r.SupersededAt.Equal(at(want.superseded[id])) || d.InForce != (id == want.inForce) {
 					t.Errorf("known at %q: %d is in force: %t, superseded at %s", known, id, d.InForce, r.SupersededAt)
 				}
 			}
@@ -481,7 +487,8 @@ func TestOfSeveralClaimsTheNewestIsInForceUntilThePersonDecides(t *testing.T) {
 
 func TestAClaimedWithdrawalHasTheStatusOfAWithdrawal(t *testing.T) {
 	t.Parallel()
-	history := domaintest.History(consents(), domaintest.At("2026-04-01", claimed(1, domain.OutcomeWithdrawn, "2026-03-01")))
+	history := domaintest.History(consents(),
+		domaintest.At("2026-04-01", claimed(1, domain.OutcomeWithdrawn, "2026-03-01")))
 	record := domain.ConsentsAt(history, time.Time{}, time.Time{}).Records()[0]
 	if d := (domain.Rules{}).Of(record); d.Status != domain.StatusWithdrawn || d.InForce || d.Consented {
 		t.Errorf("it is %+v", d)
@@ -499,7 +506,8 @@ func TestAClaimUnderUnknownWordsLapsesAsTheOldestDo(t *testing.T) {
 
 	unknown, current := claimed(1, domain.OutcomeGranted, "2026-03-01"), claimed(1, domain.OutcomeGranted, "2026-03-01")
 	current.GivenAt = newest.InUseSince
-	current.NoticeVersion, current.SHA256, current.Language = newest.Version, newest.SHA256[domain.English], domain.English
+	current.NoticeVersion, current.Language = newest.Version, domain.English
+	current.SHA256 = newest.SHA256[domain.English]
 	for name, c := range map[string]struct {
 		event *domain.ConsentClaimed
 		now   string
@@ -563,7 +571,8 @@ func TestAnAnnulledDecisionOutvotesNoClaim(t *testing.T) {
 	history = append(history, domain.Recorded{
 		Position: 3, Stream: consents(), Subject: domaintest.Thandi(), EventID: domaintest.ID(0xd, 3),
 		Event: &domain.ConsentAnnulled{
-			ConsentID: domaintest.Consent(1), Purpose: "newsletter", Entry: domain.DecisionEntry, Annuls: history[0].EventID,
+			ConsentID: domaintest.Consent(1), Purpose: "newsletter", Entry: domain.DecisionEntry,
+			Annuls: history[0].EventID,
 		},
 		EffectiveAt: domaintest.Clock("2026-05-01"), RecordedAt: domaintest.Clock("2026-05-01"),
 	})

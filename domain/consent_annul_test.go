@@ -2,6 +2,7 @@ package domain_test
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"testing"
@@ -223,6 +224,59 @@ func TestAnAnnulmentThatAllowsMoreNeedsEvidence(t *testing.T) {
 				t.Error("the grant before it is not in force")
 			}
 		})
+	}
+}
+
+func TestAnAnnulmentThatAllowsMoreAtOtherInstantsNeedsEvidenceToo(t *testing.T) {
+	t.Parallel()
+	until := func(n int, end string) domain.Event {
+		grant := granted(n)
+		grant.ValidUntil = at(end)
+		return grant
+	}
+	for name, c := range map[string]struct {
+		said   []domain.Event // one a day, from 1 March
+		annul  int
+		entry  domain.Entry
+		demand bool
+	}{
+		"a withdrawal before another grant": {
+			[]domain.Event{granted(1), withdrawn(1), granted(2)}, 1, domain.WithdrawalEntry, true,
+		},
+		"a refusal before another grant": {
+			[]domain.Event{granted(1), refused(2), granted(3)}, 2, domain.DecisionEntry, true,
+		},
+		"a grant that ends, over one that does not": {
+			[]domain.Event{granted(1), until(2, "2026-12-01")}, 2, domain.DecisionEntry, true,
+		},
+		"a grant that has ended, over one that has not": {
+			[]domain.Event{granted(1), until(2, "2026-03-02 00:01")}, 2, domain.DecisionEntry, true,
+		},
+		"a grant that ends, over one that ends before": {
+			[]domain.Event{until(1, "2026-05-01"), until(2, "2026-12-01")}, 2, domain.DecisionEntry, false,
+		},
+		"a refusal after a grant that had ended": {
+			[]domain.Event{until(1, "2026-03-01 12:00"), refused(2)}, 2, domain.DecisionEntry, false,
+		},
+		"a withdrawal after a grant that had ended": {
+			[]domain.Event{until(1, "2026-03-01 12:00"), withdrawn(1)}, 1, domain.WithdrawalEntry, false,
+		},
+	} {
+		var said []domaintest.Fact
+		for i, e := range c.said {
+			said = append(said, domaintest.At(fmt.Sprintf("2026-03-%02d", i+1), e))
+		}
+		var want error
+		if c.demand {
+			want = domain.Refuse(domain.CodeEvidenceRequired, "")
+		}
+		_, _, err := annul(t, withIDs(domaintest.History(consents(), said...)), domain.AnnulConsent{
+			ID: domaintest.Consent(c.annul), Entry: c.entry, Reason: "wrong person",
+			Own: []domain.Purpose{domaintest.Newsletter()},
+		}, domain.User{})
+		if !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", name, err, want)
+		}
 	}
 }
 

@@ -104,7 +104,8 @@ func TestAClaimIsWithdrawnRefusedAndReplacedAsADecision(t *testing.T) {
 	const no = `{"purpose":"newsletter","language":"en","consented":false}`
 	claim := thandi.send("POST", "/api/v1/consents", no).wantProblem(409, domain.CodeInForce).text("consent_id")
 	withdrawn := thandi.send("POST", "/api/v1/consents/"+claim+"/withdraw", "").want(200).json
-	if withdrawn["withdrawn"] != true || withdrawn["evidence_grade"] != "claimed" || withdrawn["notice_version"] != nil {
+	if withdrawn["withdrawn"] != true || withdrawn["evidence_grade"] != "claimed" ||
+		withdrawn["notice_version"] != nil {
 		t.Errorf("withdrawn: %v", withdrawn)
 	}
 
@@ -185,7 +186,8 @@ func TestClaimsAreCheckedSearchedAndCountedWithDecisions(t *testing.T) {
 // days is the instant some days from now, as a query has it.
 func days(n int) string { return time.Now().AddDate(0, 0, n).UTC().Format(time.RFC3339) }
 
-// What was imported stays imported, whichever of two records of one person a row leads to.
+// What was imported stays imported, whichever of two records of one person a row leads
+// to.
 func TestAnImportIsRepeatedAfterTwoRecordsWereMerged(t *testing.T) {
 	t.Parallel()
 	w, clerk, officer, _ := mergeWorld(t)
@@ -220,7 +222,8 @@ func TestAnImportIsRepeatedAfterTwoRecordsWereMerged(t *testing.T) {
 		check["decided_by"].(map[string]any)["position"] == nil {
 		t.Errorf("the check: %v", check)
 	}
-	list := clerk.send("GET", "/api/v1/consents?subject_id="+into.id, "", "Min-Event-Position", w.head()).want(200).items()
+	list := clerk.send("GET", "/api/v1/consents?subject_id="+into.id, "", "Min-Event-Position", w.head()).
+		want(200).items()
 	if len(list) != 3 {
 		t.Errorf("%d decisions, want 3: %v", len(list), list)
 	}

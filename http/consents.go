@@ -409,9 +409,10 @@ func (s *server) checkConsent(
 	}
 
 	// Recorded whatever the answer is: that somebody was never asked, or was not known
-	// yet, is also information about them.
+	// yet, is also information about them. If their record was merged into another, it is
+	// that one which was read.
 	if c.Known {
-		if err := s.recordHourly(ctx, call, "check", checkFilter(in.Purpose), subject); err != nil {
+		if err := s.recordHourly(ctx, call, "check", checkFilter(in.Purpose), c.Record); err != nil {
 			return nil, err
 		}
 	}

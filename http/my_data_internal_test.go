@@ -125,6 +125,7 @@ func TestEveryClosedValueHasWordsInEveryLanguage(t *testing.T) {
 	t.Parallel()
 	closed := []string{
 		"Role", "Language", "Channel", "Basis", "RequestKind", "RequestStatus", "Ground", "Remnant", "Operation", "Scope",
+		"Status",
 	}
 	found := 0
 
@@ -169,6 +170,9 @@ func TestEveryClosedValueHasWordsInEveryLanguage(t *testing.T) {
 func TestEveryFilterAndGroupOfFieldsOfEveryReadHasWordsInEveryLanguage(t *testing.T) {
 	t.Parallel()
 	filters, groups := 0, 0
+	for name := range (reports.ReplayQuery{}).Named() {
+		hasWords(t, name, "the filter of an export")
+	}
 
 	inSources(t, ".", func(n ast.Node) {
 		switch n := n.(type) {

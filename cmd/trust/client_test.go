@@ -289,8 +289,8 @@ func (j *journey) anOfficerAnswersForHer() {
 func (j *journey) sheGoes() {
 	mine, err := j.nomsa.MyData(j.t.Context(), nil)
 	j.ok(err)
-	if d := mine.Body; d.Profile.Email == nil || *d.Profile.Email != j.email || len(d.Consents) != 3 || len(d.Reads) != 7 ||
-		len(d.Recipients) != 2 {
+	if d := mine.Body; d.Profile.Email == nil || *d.Profile.Email != j.email || len(d.Consents) != 3 ||
+		len(d.Reads) != 7 || len(d.Recipients) != 2 {
 		j.t.Errorf("her data: %+v", d)
 	}
 

@@ -150,7 +150,8 @@ func peopleBy(
 	}
 }
 
-// untilCaughtUp waits until the read table of users holds everybody who is in the log now.
+// untilCaughtUp waits until the read table of users holds everybody who is in the log
+// now.
 func untilCaughtUp(ctx context.Context, o *opened, people *projections.Queries) error {
 	const patience = 30 * time.Second
 	head, err := o.store.Head(ctx)

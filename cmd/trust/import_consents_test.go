@@ -324,8 +324,8 @@ func TestListsAreImportedAgainAfterTheirPeopleWereMerged(t *testing.T) {
 			"N. Dlamini,meter:04123456,newsletter,withdrawn,2020-03-01\n",
 	}
 	imported := func(source string) outcome {
-		return s.run("import", "consents", s.file(source+".csv", lists[source]), "--municipality", "JHB", "--source", source,
-			"--create-residents")
+		return s.run("import", "consents", s.file(source+".csv", lists[source]), "--municipality", "JHB",
+			"--source", source, "--create-residents")
 	}
 	for source := range lists {
 		imported(source).expect(t, exit.CodeDone, "1 recorded as claims, 0 unchanged, 0 refused; 1 residents recorded")

@@ -248,7 +248,8 @@ func (c *account) mergesMarked(id string, marks map[string]string) (other string
 		marks["other name"], marks["other phone"], marks["external id"])), "id")
 	c.call("POST", "consents", fmt.Sprintf(`{"subject_id":%q,"purpose":"newsletter","language":"zu","consented":true,
 		"channel":"paper","evidence":%s}`, other, evidence))
-	c.call("POST", "residents/"+other+"/merge", fmt.Sprintf(`{"into":%q,"reason":%q}`, id, marks["reason of the merge"]))
+	c.call("POST", "residents/"+other+"/merge",
+		fmt.Sprintf(`{"into":%q,"reason":%q}`, id, marks["reason of the merge"]))
 	return other
 }
 

@@ -403,7 +403,8 @@ func (u *upgrade) endsWithoutAnEvent() {
 		items, _ := list["items"].([]any)
 		for _, item := range items {
 			c, _ := item.(map[string]any)
-			if c["status"] == "granted" && c["in_force"] == nil || c["withdrawn"] == true && c["status"] != "withdrawn" {
+			if c["status"] == "granted" && c["in_force"] == nil ||
+				c["withdrawn"] == true && c["status"] != "withdrawn" {
 				u.t.Errorf("%s: %v", path, c)
 			}
 		}

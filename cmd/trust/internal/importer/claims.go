@@ -351,8 +351,8 @@ func (c *Consents) likely(
 	return distinct(found), nil
 }
 
-// isNamed reports whether somebody has a name, in whichever of their records; an empty one
-// is anybody's.
+// isNamed reports whether somebody has a name, in whichever of their records; an empty
+// one is anybody's.
 func (c *Consents) isNamed(ctx context.Context, tenant domain.TenantID, p domain.User, name string) (bool, error) {
 	is := func(full string) bool { return domain.CanonicalName(full) == domain.CanonicalName(name) }
 	if name == "" || is(p.FullName) {

@@ -230,7 +230,8 @@ func identityOf(f *domain.Faults, row Row) (who identity) {
 	if external != "" {
 		kind, value, _ := strings.Cut(external, ":")
 		who.external = domain.ExternalID{
-			Type: domain.ExternalIDType(strings.ToLower(strings.TrimSpace(kind))), Value: domain.CanonicalExternalID(value),
+			Type:  domain.ExternalIDType(strings.ToLower(strings.TrimSpace(kind))),
+			Value: domain.CanonicalExternalID(value),
 		}
 		f.ExternalID("external_id", who.external)
 	}

@@ -39,8 +39,7 @@ type post struct {
 	address string
 	roots   *x509.CertPool
 
-	mu       sync.Mutex
-	received []received
+	mu sync.Mutex
 	// refusals are the answers to the next letters; then letters are taken.
 	refusals []error
 	arrived  chan received

@@ -67,8 +67,8 @@ func variables() []variable {
 
 		{
 			name: "SMTP_URL", secret: true,
-			meaning: "mail server for letters with codes, smtp://user:password@host:port or smtps://…; unset: none is " +
-				"sent, and staff hand them over",
+			meaning: "mail server for letters with codes, smtp://user:password@host:port or smtps://…; unset: none " +
+				"is sent, and staff hand them over",
 		},
 		{
 			name: "SMTP_FROM", meaning: "sender that these letters name, such as " +
