@@ -230,25 +230,3 @@ func longer(a, b []domain.Expectation) []domain.Expectation {
 	}
 	return b
 }
-
-// PersonByEmail returns the person of a tenant who has an e-mail address. Error:
-// not_found.
-func (h *Handler) PersonByEmail(ctx context.Context, tenant domain.TenantID, email string) (domain.UserID, error) {
-	for _, spelling := range domain.EmailSpellings(email) {
-		holder, held, err := h.Store.Holder(ctx, domain.Claim{Tenant: tenant, Kind: domain.EmailClaim, Value: spelling})
-		if err != nil {
-			return domain.UserID{}, err
-		}
-		if held {
-			return domain.UserID{UUID: holder}, nil
-		}
-	}
-	return domain.UserID{}, domain.Refuse(domain.CodeNotFound, "There is no such person.")
-}
-
-// ActiveTenant finds the municipality with a code, in any letter case. Errors:
-// unknown_municipality, municipality_inactive.
-func (h *Handler) ActiveTenant(ctx context.Context, code string) (domain.TenantID, error) {
-	m, err := h.openMunicipality(ctx, code)
-	return m.ID, err
-}

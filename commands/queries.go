@@ -206,8 +206,8 @@ type Check struct {
 	Position int64 // of the log: the answer rests on everything up to it and on nothing after it
 	Known    bool  // whether the tenant has the person
 
-	// Record is the person asked about or, if that record was merged into another, the one
-	// that the answer is about.
+	// Record is the person asked about or, if that record was merged into another, the
+	// one that the answer is about.
 	Record domain.UserID
 }
 
@@ -656,4 +656,26 @@ func (h *Handler) Staying(
 
 	all, err := h.Standing(ctx, tenant, then.AllInForce()...)
 	return slices.DeleteFunc(all, func(d domain.Decided) bool { return !d.InForce }), false, err
+}
+
+// PersonByEmail returns the person of a tenant who has an e-mail address. Error:
+// not_found.
+func (h *Handler) PersonByEmail(ctx context.Context, tenant domain.TenantID, email string) (domain.UserID, error) {
+	for _, spelling := range domain.EmailSpellings(email) {
+		holder, held, err := h.Store.Holder(ctx, domain.Claim{Tenant: tenant, Kind: domain.EmailClaim, Value: spelling})
+		if err != nil {
+			return domain.UserID{}, err
+		}
+		if held {
+			return domain.UserID{UUID: holder}, nil
+		}
+	}
+	return domain.UserID{}, domain.Refuse(domain.CodeNotFound, "There is no such person.")
+}
+
+// ActiveTenant finds the municipality with a code, in any letter case. Errors:
+// unknown_municipality, municipality_inactive.
+func (h *Handler) ActiveTenant(ctx context.Context, code string) (domain.TenantID, error) {
+	m, err := h.openMunicipality(ctx, code)
+	return m.ID, err
 }

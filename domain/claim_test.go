@@ -278,6 +278,7 @@ func claiming(change func(*domain.ClaimConsent)) func([]domain.Recorded) ([]doma
 func TestAClaimWithoutKnownWordsIsNoConsentToAnyWords(t *testing.T) {
 	t.Parallel()
 	nobodys := domain.WordingHash("words that were never registered")
+
 	for name, c := range map[string]struct {
 		change  func(*domain.ClaimConsent)
 		version int
@@ -303,6 +304,7 @@ func TestAClaimWithoutKnownWordsIsNoConsentToAnyWords(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+
 			d := events[0].(*domain.ConsentClaimed)
 			if d.NoticeVersion != c.version || d.Wording != c.words || d.SHA256 != c.hash ||
 				d.Claim.Source != "an old list" {
@@ -314,6 +316,7 @@ func TestAClaimWithoutKnownWordsIsNoConsentToAnyWords(t *testing.T) {
 
 func TestAClaimIsRefused(t *testing.T) {
 	t.Parallel()
+
 	for name, c := range map[string]struct {
 		change func(*domain.ClaimConsent)
 		want   domain.Code

@@ -234,6 +234,7 @@ func TestAnAnnulmentThatAllowsMoreAtOtherInstantsNeedsEvidenceToo(t *testing.T) 
 		grant.ValidUntil = at(end)
 		return grant
 	}
+
 	for name, c := range map[string]struct {
 		said   []domain.Event // one a day, from 1 March
 		annul  int
@@ -266,10 +267,12 @@ func TestAnAnnulmentThatAllowsMoreAtOtherInstantsNeedsEvidenceToo(t *testing.T) 
 		for i, e := range c.said {
 			said = append(said, domaintest.At(fmt.Sprintf("2026-03-%02d", i+1), e))
 		}
+
 		var want error
 		if c.demand {
 			want = domain.Refuse(domain.CodeEvidenceRequired, "")
 		}
+
 		_, _, err := annul(t, withIDs(domaintest.History(consents(), said...)), domain.AnnulConsent{
 			ID: domaintest.Consent(c.annul), Entry: c.entry, Reason: "wrong person",
 			Own: []domain.Purpose{domaintest.Newsletter()},

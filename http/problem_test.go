@@ -59,7 +59,8 @@ func contract() map[int]string {
 		404: "not_found unknown_municipality",
 		405: "method_not_allowed",
 		409: `email_taken code_taken name_taken purpose_taken already_granted in_force not_granted notice_changed
-			last_admin subject_erased retention_hold staff_record_kept request_closed another_log`,
+			last_admin subject_erased retention_hold staff_record_kept request_closed another_log
+			decided_here claim_changed`, // the last two of an import, which has no route
 		412: "stale",
 		413: "too_large",
 		415: "unsupported_media_type",
