@@ -186,9 +186,8 @@ func (s *ConsentSearch) unsettled(w *pg.Where, at time.Time) (parts []string) {
 	}
 	if !at.IsZero() {
 		parts = append(parts, `select e.stream_id from trust.events e
-			where e.tenant_id = $1 and e.stream_type = 'consent'
-				and (e.effective_at < e.recorded_at and e.payload ->> 'given_at' is null
-					or e.payload -> 'copy' is not null)`)
+			where e.tenant_id = $1 and e.stream_type = 'consent' and e.effective_at < e.recorded_at
+				and (e.payload ->> 'given_at' is null or e.payload -> 'copy' is not null)`)
 	}
 	return parts
 }
