@@ -182,6 +182,22 @@ func (w *world) unchanged(t testing.TB, work func()) {
 	}
 }
 
+// onlyFailures fails the test if work adds anything to the log but failed checks of a
+// password, which are recorded when it is convenient.
+func (w *world) onlyFailures(t testing.TB, work func()) {
+	t.Helper()
+	count := func() (n int) {
+		const others = "select count(*) from trust.events where event_type <> 'session.sign_in_failed.v1'"
+		ok(t, w.db.Superuser(t).QueryRow(t.Context(), others).Scan(&n))
+		return n
+	}
+	before := count()
+	work()
+	if after := count(); after != before {
+		t.Errorf("%d events are new that are no failures", after-before)
+	}
+}
+
 func at(offset time.Duration) time.Time { return time.Now().Add(offset) }
 
 func evidence() *domain.Evidence {

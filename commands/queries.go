@@ -206,8 +206,8 @@ type Check struct {
 	Position int64 // of the log: the answer rests on everything up to it and on nothing after it
 	Known    bool  // whether the tenant has the person
 
-	// Record is the person asked about or, if that record was merged into another, the one
-	// that the answer is about.
+	// Record is the person asked about or, if that record was merged into another, the
+	// one that the answer is about.
 	Record domain.UserID
 }
 

@@ -285,7 +285,7 @@ func (h *Handler) RecordTallies(ctx context.Context, _ Call, _ RecordTallies) (A
 func (h *Handler) passwordFailed(call Call, user domain.UserID, command, cause string) {
 	e := &domain.SignInFailed{Cause: cause}
 	h.tallies.noteLater(tallied{user: user}, happening{number: func(n int) { e.Count = n }, append: domain.Append{
-		ID: h.newID(), Tenant: call.Tenant, Actor: call.User, Origin: call.Origin,
+		ID: h.newID(), Tenant: call.Tenant, Actor: call.ActorID(), Origin: call.Origin,
 		Metadata: domain.Metadata{ActorRole: call.roleName(), Correlation: call.Correlation, Command: command},
 		Writes: []domain.Write{
 			{Stream: domain.SessionsOf(user), Expected: domain.AnyVersion, Events: []domain.Event{e}},

@@ -234,6 +234,7 @@ func TestAnAnnulmentThatAllowsMoreAtOtherInstantsNeedsEvidenceToo(t *testing.T) 
 		grant.ValidUntil = at(end)
 		return grant
 	}
+
 	for name, c := range map[string]struct {
 		said   []domain.Event // one a day, from 1 March
 		annul  int
@@ -270,6 +271,7 @@ func TestAnAnnulmentThatAllowsMoreAtOtherInstantsNeedsEvidenceToo(t *testing.T) 
 		if c.demand {
 			want = domain.Refuse(domain.CodeEvidenceRequired, "")
 		}
+
 		_, _, err := annul(t, withIDs(domaintest.History(consents(), said...)), domain.AnnulConsent{
 			ID: domaintest.Consent(c.annul), Entry: c.entry, Reason: "wrong person",
 			Own: []domain.Purpose{domaintest.Newsletter()},

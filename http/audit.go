@@ -43,7 +43,8 @@ type changeBody struct {
 func (n programNames) auditOf(e reports.AuditEntry) auditBody {
 	b := auditBody{
 		ID: e.ID, Timestamp: instant(e.Timestamp), TenantID: e.Tenant.UUID, UserID: idOrNull(e.User.UUID),
-		UserRole: e.UserRole, ActorKind: actorKind(e.UserRole), ActorName: n.of(e.User.UUID), Operation: string(e.Operation), TableName: e.Table, RecordID: e.Record,
+		UserRole: e.UserRole, ActorKind: actorKind(e.UserRole), ActorName: n.of(e.User.UUID),
+		Operation: string(e.Operation), TableName: e.Table, RecordID: e.Record,
 		SubjectID: idOrNull(e.Subject.UUID), Changes: map[string]changeBody{}, EventType: e.EventType,
 		Position: e.Position,
 	}

@@ -312,7 +312,8 @@ func TestACellIsNeverAFormula(t *testing.T) {
 			Format: apphttp.CSV, Municipality: "CPT", Position: 7, People: true,
 		})
 		must(t, err)
-		must(t, x.Write(domain.Decided{Consent: domain.Consent{Wording: cell.text}}, apphttp.Revealed{FullName: cell.text}))
+		decided := domain.Decided{Consent: domain.Consent{Wording: cell.text}}
+		must(t, x.Write(decided, apphttp.Revealed{FullName: cell.text}))
 		must(t, x.Close())
 
 		header, rows, _ := sheet(t, out.String())

@@ -451,7 +451,8 @@ func (s *fakeStore) side(a domain.Append) error {
 			s.secrets[w.Account] = append(s.secrets[w.Account],
 				domain.ClientDigest{Tenant: a.Tenant, Secret: w.Secret, Digest: w.Digest})
 		case domain.DropClientSecret:
-			s.secrets[w.Account] = slices.DeleteFunc(slices.Clone(s.secrets[w.Account]), func(d domain.ClientDigest) bool {
+			kept := slices.Clone(s.secrets[w.Account])
+			s.secrets[w.Account] = slices.DeleteFunc(kept, func(d domain.ClientDigest) bool {
 				return d.Secret == w.Secret
 			})
 

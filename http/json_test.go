@@ -105,7 +105,8 @@ func TestHalfACharacterIsRefusedInEveryText(t *testing.T) {
 	}
 
 	smile := `{"full_name":"Thandi \ud83d\ude00"}`
-	if a := w.citizen("thandi@example.org").send("PATCH", "/api/v1/users/me", smile).want(200); a.text("full_name") != "Thandi 😀" {
+	a := w.citizen("thandi@example.org").send("PATCH", "/api/v1/users/me", smile).want(200)
+	if a.text("full_name") != "Thandi 😀" {
 		t.Errorf("a complete character was changed: %s", a.raw)
 	}
 }

@@ -93,7 +93,8 @@ func myDataOf(d reports.Dossier, accounts []domain.ServiceAccount, at time.Time)
 func (n programNames) lookOf(x reports.ExposureEntry) lookBody {
 	return lookBody{
 		Timestamp: instant(x.Timestamp), Actor: idOrNull(x.Actor.UUID), ActorKind: actorKind(x.ActorRole),
-		ActorName: n.of(x.Actor.UUID), ActorRole: x.ActorRole, Route: x.Route, Fields: x.Fields, Matched: string(x.Matched), Position: x.Position,
+		ActorName: n.of(x.Actor.UUID), ActorRole: x.ActorRole, Route: x.Route, Fields: x.Fields,
+		Matched: string(x.Matched), Position: x.Position,
 	}
 }
 

@@ -124,8 +124,8 @@ func valueHasWords(t *testing.T, field string, value any, from string) {
 func TestEveryClosedValueHasWordsInEveryLanguage(t *testing.T) {
 	t.Parallel()
 	closed := []string{
-		"Role", "Language", "Channel", "Basis", "RequestKind", "RequestStatus", "Ground", "Remnant", "Operation", "Scope",
-		"Status",
+		"Role", "Language", "Channel", "Basis", "RequestKind", "RequestStatus", "Ground", "Remnant", "Operation",
+		"Scope", "Status",
 	}
 	found := 0
 

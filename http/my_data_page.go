@@ -150,7 +150,8 @@ func (w writer) profile(u userBody) paperRecord {
 	return paperRecord{u.FullName, w.facts(
 		"email", deref(u.Email), "phone", deref(u.Phone), "preferred_language", w.of(string(u.PreferredLanguage)),
 		"municipality", u.MunicipalityCode, "role", w.of(string(u.Role)), "is_active", w.yes(u.IsActive),
-		"email_verified", w.maybe(u.EmailVerifiedAt), "has_account", w.yes(u.HasAccount), "external_ids", w.value("external_ids", u.ExternalIDs),
+		"email_verified", w.maybe(u.EmailVerifiedAt), "has_account", w.yes(u.HasAccount),
+		"external_ids", w.value("external_ids", u.ExternalIDs),
 		"created_at", w.when(u.CreatedAt), "created_by", w.account(u.CreatedBy, ""),
 		"updated_at", w.when(u.UpdatedAt), "updated_by", w.account(u.UpdatedBy, ""), "reference", short8(u.ID),
 		"merged_records", strings.Join(each(u.Merged, short8), ", "),

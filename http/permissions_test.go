@@ -478,7 +478,8 @@ func (k *cast) program(code string) *person {
 	c := &client{w: k.w, id: a.Value.Account.ID.String(), secret: a.Value.Secret}
 	token := c.fetch().want(200).text("access_token")
 	return &person{
-		w: k.w, id: c.id, email: email, tenant: k.tenant(code).String(), access: token, rotating: token, form: c.grant().Encode(),
+		w: k.w, id: c.id, email: email, tenant: k.tenant(code).String(), access: token, rotating: token,
+		form: c.grant().Encode(),
 	}
 }
 

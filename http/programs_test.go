@@ -109,9 +109,10 @@ func TestAProgramGetsATokenByEitherWayOfProvingItself(t *testing.T) {
 	c := w.unsigned(w.staff(domain.Admin, "KZN225"), domain.ScopeCheck, domain.ScopeRead)
 
 	for how, a := range map[string]*answer{
-		"in the body":         c.fetch(),
-		"by HTTP Basic":       w.ask("grant_type=client_credentials", "Authorization", basic(c.id, c.secret)),
-		"with its id besides": w.ask("grant_type=client_credentials&client_id="+c.id, "Authorization", basic(c.id, c.secret)),
+		"in the body":   c.fetch(),
+		"by HTTP Basic": w.ask("grant_type=client_credentials", "Authorization", basic(c.id, c.secret)),
+		"with its id besides": w.ask("grant_type=client_credentials&client_id="+c.id,
+			"Authorization", basic(c.id, c.secret)),
 		"with a charset": w.send("POST", tokenPath, c.grant().Encode(),
 			"Content-Type", formType+"; charset=UTF-8"),
 		"with an unknown parameter":   c.fetch("audience", "trust"),
@@ -164,7 +165,9 @@ func TestTokenRequestsAreRefusedInTheWordsOfOAuth(t *testing.T) {
 		"NUL":                 {form + "&x=%00", "", 400, "invalid_request"},
 		"a semicolon":         {form + ";x=1", "", 400, "invalid_request"},
 		"two ways at once":    {form, basic(c.id, c.secret), 400, "invalid_request"},
-		"two clients":         {"grant_type=client_credentials&client_id=x", basic(c.id, c.secret), 400, "invalid_request"},
+		"two clients": {
+			"grant_type=client_credentials&client_id=x", basic(c.id, c.secret), 400, "invalid_request",
+		},
 
 		"no client":         {without("client_id"), "", 401, "invalid_client"},
 		"no secret":         {without("client_secret"), "", 401, "invalid_client"},
@@ -227,7 +230,8 @@ func TestAServiceAccountIsCreatedOnceAndItsSecretShownOnce(t *testing.T) {
 	body := `{"name":" SMS  alerts ","scopes":["consents:read","consents:check","consents:read"]}`
 	first := create(body, "Idempotency-Key", "k").want(201)
 	if first.text("name") != "SMS alerts" || fmt.Sprint(first.json["scopes"]) != "[consents:check consents:read]" ||
-		first.text("id") != first.text("client_id") || !strings.HasPrefix(first.text("client_secret"), "salga_secret_") ||
+		first.text("id") != first.text("client_id") ||
+		!strings.HasPrefix(first.text("client_secret"), "salga_secret_") ||
 		len(first.text("client_secret")) < 50 || first.text("created_by") != admin.id {
 		t.Errorf("created: %s", first.raw)
 	}
@@ -499,7 +503,8 @@ func TestAThousandProgramsAreListedNewestFirst(t *testing.T) {
 func TestAProgramHasALimitOfItsOwnWhateverItsAddress(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, limits(func(l *apphttp.Limits) {
-		l.Service, l.SignedInAddress = apphttp.Limit{Count: 5, Per: time.Minute}, apphttp.Limit{Count: 8, Per: time.Minute}
+		l.Service = apphttp.Limit{Count: 5, Per: time.Minute}
+		l.SignedInAddress = apphttp.Limit{Count: 8, Per: time.Minute}
 		l.Address = apphttp.Limit{Count: 1000, Per: time.Minute}
 	}), behindProxy)
 	admin := w.staff(domain.Admin, "KZN225")
@@ -556,7 +561,8 @@ func TestNoLogLineAndNoEventHoldsASecret(t *testing.T) {
 	c := w.program(admin, domain.ScopeCheck)
 	hidden := []string{c.secret, c.access}
 
-	w.send("POST", tokenPath+"?client_secret="+c.secret, "", "Content-Type", formType).wantRefusal(400, "invalid_request")
+	w.send("POST", tokenPath+"?client_secret="+c.secret, "", "Content-Type", formType).
+		wantRefusal(400, "invalid_request")
 	w.send("GET", "/api/v1/consents/check?client_secret="+c.secret, "").wantProblem(401, "not_signed_in")
 	c.send("GET", "/api/v1/consents/check?purpose=newsletter&access_token="+c.access, "").
 		wantProblem(422, "unknown_parameter")
@@ -566,7 +572,8 @@ func TestNoLogLineAndNoEventHoldsASecret(t *testing.T) {
 	w.ask("grant_type=" + c.secret).want(400)
 	c.fetch("scope", c.secret).wantRefusal(400, "invalid_scope")
 	rotated := admin.send("POST", accountsPath+"/"+c.id+"/rotate", "").want(200).text("client_secret")
-	admin.send("POST", accountsPath, fmt.Sprintf(`{"name":"x","scopes":[%q]}`, rotated)).wantProblem(422, domain.CodeInvalid)
+	admin.send("POST", accountsPath, fmt.Sprintf(`{"name":"x","scopes":[%q]}`, rotated)).
+		wantProblem(422, domain.CodeInvalid)
 	hidden = append(hidden, rotated)
 
 	logged := w.log.String()
@@ -598,7 +605,8 @@ func TestEachScopeOpensItsRoutesAndNoOther(t *testing.T) {
 			case l.Scope == "":
 				a.wantProblem(403, domain.CodeForbidden)
 			case l.Scope != scope:
-				if a.wantProblem(403, domain.CodeInsufficientScope); !strings.Contains(a.text("detail"), string(l.Scope)) {
+				a.wantProblem(403, domain.CodeInsufficientScope)
+				if !strings.Contains(a.text("detail"), string(l.Scope)) {
 					t.Errorf("%s: %s", l.ID, a.raw)
 				}
 			default:

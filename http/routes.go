@@ -224,9 +224,10 @@ func routes() []route {
 		{
 			id: "list_users", method: "GET", path: api + "/users",
 			who: staff, rate: accountRate, waits: "users",
-			serve:   on((*server).users),
-			summary: "People of your municipality, newest first; field workers search by exact email, phone, external id",
-			codes:   []domain.Code{domain.CodeInvalid},
+			serve: on((*server).users),
+			summary: "People of your municipality, newest first; " +
+				"field workers search by exact email, phone, external id",
+			codes: []domain.Code{domain.CodeInvalid},
 		},
 		{
 			id: "get_user", method: "GET", path: api + "/users/{id}",

@@ -141,7 +141,8 @@ func TestASearchThatIsNotUnderstoodIsRefusedWithAllItsFaults(t *testing.T) {
 		"notice_version=1.5": {"notice_version"},
 		"notice_version=-1":  {"notice_version"},
 		"status=GRANTED":     {"status"},
-		backwards:            {"given_to"}, backwards + "&position=1&known_at=2026-01-01T00:00:00Z": {"given_to", "position"},
+		backwards:            {"given_to"},
+		backwards + "&position=1&known_at=2026-01-01T00:00:00Z": {"given_to", "position"},
 	} {
 		for _, path := range []string{consentsReport + "?", summaryReport + "?by=purpose&"} {
 			got := officer.send("GET", path+query, "").wantProblem(422, domain.CodeInvalid).faults()
@@ -160,7 +161,8 @@ func TestASearchThatIsNotUnderstoodIsRefusedWithAllItsFaults(t *testing.T) {
 			t.Errorf("%s: %v, want %s", query, got, code)
 		}
 	}
-	officer.send("GET", summaryReport+"?by=status&purpose=no_such_thing", "").wantProblem(422, domain.CodeUnknownPurpose)
+	officer.send("GET", summaryReport+"?by=status&purpose=no_such_thing", "").
+		wantProblem(422, domain.CodeUnknownPurpose)
 	officer.send("GET", consentsReport+"?subject_id=no-id", "").wantProblem(422, domain.CodeInvalid)
 }
 

@@ -103,7 +103,8 @@ func TestAnAnnulledEntryIsToldEverywhereAndCountsNowhere(t *testing.T) {
 	granted := clerk.consentFor(id, "newsletter", true, `,"valid_until":"2090-01-01T00:00:00Z"`).want(201)
 	before := granted.header.Get("Event-Position")
 	clerk.consentFor(id, "library", true).want(201)
-	annulled := officer.send("POST", "/api/v1/consents/"+granted.text("id")+"/annul", `{"reason":"the neighbour"}`).want(200)
+	annulled := officer.send("POST", "/api/v1/consents/"+granted.text("id")+"/annul", `{"reason":"the neighbour"}`).
+		want(200)
 	if annulled.text("status") != "annulled" || annulled.json["in_force"] != false {
 		t.Errorf("annulled: %s", annulled.raw)
 	}
@@ -116,7 +117,8 @@ func TestAnAnnulledEntryIsToldEverywhereAndCountsNowhere(t *testing.T) {
 			t.Errorf("%s has %v", where, rows)
 		}
 	}
-	if then := officer.send("GET", consentsReport+"?status=annulled&position="+before, "").want(200); len(then.items()) != 0 {
+	then := officer.send("GET", consentsReport+"?status=annulled&position="+before, "").want(200)
+	if len(then.items()) != 0 {
 		t.Errorf("as known before: %s", then.raw)
 	}
 	for _, format := range []string{"json", "csv", "ndjson"} {
@@ -127,8 +129,9 @@ func TestAnAnnulledEntryIsToldEverywhereAndCountsNowhere(t *testing.T) {
 	}
 
 	for query, want := range map[string]string{
-		"by=purpose":        "[map[count:1 purpose:library] map[count:1 purpose:newsletter]]",
-		"by=purpose,status": "[map[count:1 purpose:library status:granted] map[count:1 purpose:newsletter status:annulled]]",
+		"by=purpose": "[map[count:1 purpose:library] map[count:1 purpose:newsletter]]",
+		"by=purpose,status": "[map[count:1 purpose:library status:granted] " +
+			"map[count:1 purpose:newsletter status:annulled]]",
 		"by=status&purpose=newsletter&position=" + before: "[map[count:1 status:granted]]",
 		"by=channel&status=annulled":                      "[map[channel:paper count:1]]",
 	} {
@@ -137,7 +140,8 @@ func TestAnAnnulledEntryIsToldEverywhereAndCountsNowhere(t *testing.T) {
 			t.Errorf("%s counts %s, want %s", query, got, want)
 		}
 	}
-	impact := officer.send("GET", "/api/v1/compliance/purposes/newsletter/impact", "", "Min-Event-Position", w.head()).want(200)
+	impact := officer.send("GET", "/api/v1/compliance/purposes/newsletter/impact", "",
+		"Min-Event-Position", w.head()).want(200)
 	if impact.json["count"] != 0.0 {
 		t.Errorf("somebody would be asked again about what they never said: %s", impact.raw)
 	}

@@ -222,7 +222,9 @@ func credentialsOf(r *http.Request, form map[string]string) (id, secret string, 
 	basicID, basicSecret, ok := basicOf(header)
 	switch {
 	case !ok:
-		return "", "", &tokenError{invalidClient, "Authorization must be Basic, with client_id and client_secret in form encoding."}
+		return "", "", &tokenError{
+			invalidClient, "Authorization must be Basic, with client_id and client_secret in form encoding.",
+		}
 	case secret != "" || (id != "" && id != basicID):
 		return "", "", badTokenRequest("Prove the client in one way: by HTTP Basic, or in the body.")
 	}
@@ -259,14 +261,19 @@ func describeToken(op *huma.Operation) {
 
 	grant := text("", nil)
 	grant.Enum = []any{"client_credentials"}
-	op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{formType: {
-		Schema: &huma.Schema{Type: huma.TypeObject, Required: []string{"grant_type"}, Properties: map[string]*huma.Schema{
+	form := &huma.Schema{
+		Type: huma.TypeObject, Required: []string{"grant_type"},
+		Properties: map[string]*huma.Schema{
 			"grant_type":    grant,
 			"client_id":     text("Unless sent by HTTP Basic.", nil),
 			"client_secret": text("Unless sent by HTTP Basic.", nil),
-			"scope":         text("Those wanted, separated by blanks; default: all that the client has.", "consents:check"),
-		}},
-	}}}
+			"scope": text("Those wanted, separated by blanks; default: all that the client has.",
+				"consents:check"),
+		},
+	}
+	op.RequestBody = &huma.RequestBody{
+		Required: true, Content: map[string]*huma.MediaType{formType: {Schema: form}},
+	}
 
 	op.Responses["200"].Content = map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{
 		Type: huma.TypeObject, AdditionalProperties: false,

@@ -2,7 +2,8 @@
 --
 -- Consents are searched and counted in the read table, which holds one row a decision: an index says which people can match, another
 -- answers counts without a look at the rows. On the log there is only an index of what was recorded while its clock was ahead or copied
--- from another record, which is nearly always empty: an append pays for its condition.
+-- from another record, which is nearly always empty. An append compares two instants for it, and reads the payload only of what takes
+-- effect before it is recorded, as every copy does.
 set local role trust_owner;
 
 do $$
@@ -28,7 +29,7 @@ end
 $$;
 
 create index events_ahead_idx on trust.events (tenant_id, stream_id)
-where stream_type = 'consent' and (effective_at < recorded_at and payload ->> 'given_at' is null or payload -> 'copy' is not null);
+where stream_type = 'consent' and effective_at < recorded_at and (payload ->> 'given_at' is null or payload -> 'copy' is not null);
 comment on index trust.events_ahead_idx is 'whose decisions were recorded while the log was ahead of the clock, or copied from another record';
 
 reset role;

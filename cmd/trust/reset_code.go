@@ -15,10 +15,9 @@ type adminResetCodeCmd struct {
 	IdentityDocument string `required:"" placeholder:"TEXT" help:"Which document of theirs you have seen; the log keeps it, sealed."`
 }
 
-// Run prints a code for a new password. It is for the only admin of a municipality; for
-// anybody else somebody on the staff hands one over, whom the log then names. An attempt
-// whose answer was lost is not repeated: nobody could be shown its code, and the next one
-// replaces it.
+// Run prints a reset code. It is for the only admin of a municipality; for anybody else
+// somebody on the staff hands one over, whom the log then names. An attempt whose answer
+// was lost is not repeated: nobody could be shown its code, and the next one replaces it.
 func (a adminResetCodeCmd) Run(ctx context.Context, p *program) error {
 	o, err := p.open(ctx, needs{commands: true})
 	if err != nil {
@@ -43,7 +42,7 @@ func (a adminResetCodeCmd) Run(ctx context.Context, p *program) error {
 	}
 
 	// The code alone is on standard output, so that it can be passed on.
-	if _, err := fmt.Fprintf(p.stderr, "code for a new password, good until %s; it is shown only once\n",
+	if _, err := fmt.Fprintf(p.stderr, "reset code, good until %s; it is shown only once\n",
 		made.Value.ExpiresAt.Format(time.RFC3339)); err != nil {
 		return err
 	}

@@ -64,16 +64,17 @@ func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person do
 		return Dossier{}, err
 	}
 
+	// A merge copies what was decided to this record; what was asked stays where it was.
 	var decided, asked []domain.Recorded
 	for _, e := range about {
-		switch e.Stream {
-		case domain.ConsentsOf(person):
+		switch {
+		case e.Stream == domain.ConsentsOf(person):
 			decided = append(decided, e)
-		case domain.RightsOf(person):
+		case e.Stream.Type == domain.RightsStream:
 			asked = append(asked, e)
 		}
 	}
-	d.Rights = domain.Fold[domain.Rights](asked)
+	d.Rights = domain.Fold[domain.Rights](inOrder(asked))
 	for _, c := range domain.ConsentsAt(decided, time.Time{}, time.Time{}).Records() {
 		d.Consents = append(d.Consents, rules.Of(c))
 	}

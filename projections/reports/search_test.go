@@ -407,7 +407,7 @@ func TestSearchesAndCountsUseTheirIndex(t *testing.T) {
 		"now":                            {q(func(*reports.ReplayQuery) {}), []string{"Index Only Scan using consents_v1_search_idx"}},
 		"of a purpose":                   {q(func(q *reports.ReplayQuery) { q.Purpose = "purpose_7" }), []string{"consents_v1_search_idx"}},
 		"as of a day":                    {q(func(q *reports.ReplayQuery) { q.At = day }), []string{"events_ahead_idx"}},
-		"as known before the read table": {q(func(q *reports.ReplayQuery) { q.Position = head - 100 }), []string{"events_tenant_idx"}},
+		"as known before the read table": {q(func(q *reports.ReplayQuery) { q.Position = head - 100 }), []string{"events_tenant_idx", "events_pkey"}},
 	} {
 		p.Forget()
 		counted, err := w.reports.Summary(t.Context(), w.tenant, c.q, projections.Dimensions())
@@ -415,15 +415,13 @@ func TestSearchesAndCountsUseTheirIndex(t *testing.T) {
 		if len(counted) == 0 {
 			t.Errorf("a summary %s counts nothing", name)
 		}
-		for _, index := range c.indexes {
-			demandIndex(t, p, "a summary "+name, "count(*) from trust.consents c", index)
-		}
+		demandIndex(t, p, "a summary "+name, "count(*) from trust.consents c", c.indexes...)
 	}
 }
 
-// demandIndex checks that the statements with a text ran, by an index, and that none read
-// a whole table.
-func demandIndex(t *testing.T, p *pgtest.Plans, what, text, index string) {
+// demandIndex checks that the statements with a text ran, by one of some indexes, and that
+// none read a whole table.
+func demandIndex(t *testing.T, p *pgtest.Plans, what, text string, indexes ...string) {
 	t.Helper()
 	for _, plan := range p.Of("Seq Scan on") {
 		if strings.Contains(plan, "Seq Scan on events") || strings.Contains(plan, "Seq Scan on consents") {
@@ -433,8 +431,8 @@ func demandIndex(t *testing.T, p *pgtest.Plans, what, text, index string) {
 
 	found := p.Of(text)
 	for _, plan := range found {
-		if !strings.Contains(plan, index) {
-			t.Errorf("%s: without %s: %s", what, index, plan)
+		if !slices.ContainsFunc(indexes, func(index string) bool { return strings.Contains(plan, index) }) {
+			t.Errorf("%s: without %s: %s", what, indexes, plan)
 		}
 	}
 	if len(found) == 0 {
