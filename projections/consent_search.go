@@ -244,11 +244,6 @@ const (
 	ByStatus        Dimension = "status"
 )
 
-// Dimensions lists the dimensions.
-func Dimensions() []Dimension {
-	return []Dimension{ByPurpose, ByNoticeVersion, ByLanguage, ByChannel, ByStatus}
-}
-
 // ConsentGroup names consents that are alike; dimensions that were not asked for are
 // zero.
 type ConsentGroup struct {

@@ -340,8 +340,8 @@ func consentsTable() readTable[consentRow] {
 func scanConsent(r pgx.CollectableRow) (consentRow, error) {
 	var c consentRow
 	err := r.Scan(&c.ID.UUID, &c.Tenant.UUID, &c.Subject.UUID, &c.Purpose, &c.NoticeVersion, &c.Wording, &c.SHA256,
-		&c.Language, &c.Consented, &c.Channel, &c.GivenBy, (*orZeroID)(&c.RecordedBy.UUID), &c.EvidenceSHA256, &c.GivenAt,
-		&c.RecordedAt, (*orZeroTime)(&c.WithdrawnAt), &c.Decided, &c.Position, (*orZeroTime)(&c.AnnulledAt),
+		&c.Language, &c.Consented, &c.Channel, &c.GivenBy, (*orZeroID)(&c.RecordedBy.UUID), &c.EvidenceSHA256,
+		&c.GivenAt, &c.RecordedAt, (*orZeroTime)(&c.WithdrawnAt), &c.Decided, &c.Position, (*orZeroTime)(&c.AnnulledAt),
 		(*orZeroID)(&c.MovedTo.UUID), (*orZeroTime)(&c.UpdatedAt), (*orZeroID)(&c.UpdatedBy.UUID),
 		(*orZeroTime)(&c.ValidUntil), (*orZeroTime)(&c.SupersededAt), &c.Grade, &c.Source)
 

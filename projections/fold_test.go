@@ -135,7 +135,8 @@ type drawn struct {
 
 func randomDecision() *rapid.Generator[drawn] {
 	kinds := []string{
-		"grant", "grant", "grant", "refuse", "withdraw", "withdraw", "annul", "merge", "granted", "refused", "withdrawn",
+		"grant", "grant", "grant", "refuse", "withdraw", "withdraw", "annul", "merge",
+		"granted", "refused", "withdrawn",
 	}
 	return rapid.Custom(func(r *rapid.T) drawn {
 		return drawn{

@@ -194,7 +194,8 @@ func (b *rebuild) compare(ctx context.Context) error {
 
 	wrong, first := &b.done.Wrong, (*string)(nil)
 	source := b.source()
-	statement := fmt.Sprintf(sql, b.next, b.done.Kept, strings.Join(source.key, ", "), source.stream[0], source.stream[1])
+	statement := fmt.Sprintf(sql, b.next, b.done.Kept, strings.Join(source.key, ", "),
+		source.stream[0], source.stream[1])
 	err = b.tx.QueryRow(ctx, statement, string(source.kind), after).
 		Scan(&wrong.Missing, &wrong.Extra, &wrong.Changed, &first)
 	if err != nil || first == nil {

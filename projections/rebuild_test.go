@@ -127,7 +127,8 @@ func (w *world) residents(t testing.TB, known domain.UserID) {
 		must(t, err)
 	}
 	w.append(t, w.tenant, domain.UserOf(resident),
-		&domain.AccountOpened{Email: domain.Known(domain.Change[string]{New: "nomsa@example.org"})}, &domain.EmailVerified{})
+		&domain.AccountOpened{Email: domain.Known(domain.Change[string]{New: "nomsa@example.org"})},
+		&domain.EmailVerified{})
 
 	merged := &domain.ResidentMerged{From: second, Into: known}
 	people := &domaintest.Pair{IDs: [2]domain.UserID{known, second}}

@@ -30,7 +30,9 @@ func TestConsentsInPagesEqualOneFoldThoughTheClockRanAhead(t *testing.T) {
 		begin()
 		clock = clock.Add(100 * time.Hour) // past everything stamped before
 		chronicle := w.chronicle()
-		chronicle.write = func(t testing.TB, subject domain.UserID, now time.Time, events ...domain.Event) []domain.Recorded {
+		chronicle.write = func(
+			t testing.TB, subject domain.UserID, now time.Time, events ...domain.Event,
+		) []domain.Recorded {
 			t.Helper()
 			return w.stamp(t, super, subject, now, events...)
 		}

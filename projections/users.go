@@ -130,8 +130,12 @@ func usersTable() readTable[userRow] {
 			col("merged_into", "uuid", func(r userRow) *[16]byte {
 				return unlessZero([16]byte(r.State.MergedInto.UUID))
 			}),
-			col("created_by", "uuid", func(r userRow) *[16]byte { return unlessZero([16]byte(r.State.CreatedBy.UUID)) }),
-			col("updated_by", "uuid", func(r userRow) *[16]byte { return unlessZero([16]byte(r.State.UpdatedBy.UUID)) }),
+			col("created_by", "uuid", func(r userRow) *[16]byte {
+				return unlessZero([16]byte(r.State.CreatedBy.UUID))
+			}),
+			col("updated_by", "uuid", func(r userRow) *[16]byte {
+				return unlessZero([16]byte(r.State.UpdatedBy.UUID))
+			}),
 			col("deleted_at", "timestamptz", func(r userRow) *time.Time { return unlessZero(r.State.ErasedAt) }),
 		},
 	}

@@ -130,7 +130,7 @@ func (i importConsentsCmd) carryOut(ctx context.Context, p *program, c *importer
 
 	if report != nil {
 		if refused > shownRows {
-			fmt.Fprintf(p.stderr, "and %d more rows, which %s names\n", refused-shownRows, i.Report)
+			_, _ = fmt.Fprintf(p.stderr, "and %d more rows, which %s names\n", refused-shownRows, i.Report)
 		}
 		if err := report.End(tally); err != nil {
 			return exit.Unreachable(err, "cannot write the report; import the file again")

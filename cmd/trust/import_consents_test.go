@@ -84,7 +84,7 @@ func TestImportConsents(t *testing.T) {
 		"JHB," + one.Email + ",newsletter,refused,2019-03-01,,,,,",                                   // 4: otherwise
 		"JHB,nobody@example.org,newsletter,granted,2019-03-01,,,,,",                                  // 5: unknown
 		"CPT," + one.Email + ",newsletter,granted,2019-03-01,,,,,",                                   // 6: elsewhere
-		"JHB," + one.Email + ",account_billing,granted,2019-03-01,,,,,",                              // 7: another ground
+		"JHB," + one.Email + ",account_billing,granted,2019-03-01,,,,,",                              // 7: no consent
 		"JHB," + one.Email + ",child_programme,granted,2019-03-01,,,,,",                              // 8: no parent
 		"JHB," + one.Email + ",newsletter,granted,2919-03-01,,,,,",                                   // 9: the future
 		"JHB," + one.Email + ",newsletter,granted,1819-03-01,,,,,",                                   // 10: too early
@@ -93,13 +93,14 @@ func TestImportConsents(t *testing.T) {
 		"JHB,\xff@example.org,newsletter,granted,2019-03-01,,,,,",                                    // 13: bytes
 		"JHB," + one.Email + ",newsletter,granted",                                                   // 14: fields
 		"JHB,\"" + one.Email + ",newsletter,granted,2019-03-01,,,,,",                                 // 15: a quote
-		"XYZ9," + one.Email + ",newsletter,granted,2019-03-01,,,,,",                                  // 16: no such place
-		"JHB," + one.Email + ",sms_alrt,granted,2019-03-01,,,,,",                                     // 17: no such purpose
+		"XYZ9," + one.Email + ",newsletter,granted,2019-03-01,,,,,",                                  // 16: nowhere
+		"JHB," + one.Email + ",sms_alrt,granted,2019-03-01,,,,,",                                     // 17: for nothing
 		"JHB," + one.Email + ",newsletter,withdrawn,2020-05-01,,,,,",                                 // 18: good
 	}, "\n"), "\n", "\r\n"))
 
 	codes := map[int]string{
-		3: "duplicate_row", 4: "claim_changed", 5: "unknown_person", 6: "unknown_person", 7: "purpose_not_consent_based",
+		3: "duplicate_row", 4: "claim_changed", 5: "unknown_person", 6: "unknown_person",
+		7: "purpose_not_consent_based",
 		8: "competent_person_required", 9: "given_at_in_future", 10: "validation_failed", 11: "validation_failed",
 		12: "evidence_required", 13: "not_utf8", 14: "wrong_number_of_fields", 15: "unclosed_quote",
 		16: "unknown_municipality", 17: "unknown_purpose",
@@ -262,13 +263,17 @@ func TestAnImportOfConsentsIsRefusedBeforeItBegins(t *testing.T) {
 		code int
 		want string
 	}{
-		"no source":        {file + " --municipality JHB", exit.CodeUsage, "--source"},
-		"an empty source":  {file + " --municipality JHB --source=", exit.CodeUsage, "--source"},
-		"no municipality":  {file + " --source x", exit.CodeUsage, "give --municipality"},
-		"the report is it": {file + " --source x --municipality JHB --report " + file, exit.CodeUsage, "replace the file"},
-		"no file":          {file + "x --source x", exit.CodeUnreachable, "cannot read the file"},
-		"no database":      {file + " --source x --municipality JHB", exit.CodeUnreachable, "the database does not answer"},
-		"an unknown flag":  {file + " --source x --grade claimed", exit.CodeUsage, "unknown flag"},
+		"no source":       {file + " --municipality JHB", exit.CodeUsage, "--source"},
+		"an empty source": {file + " --municipality JHB --source=", exit.CodeUsage, "--source"},
+		"no municipality": {file + " --source x", exit.CodeUsage, "give --municipality"},
+		"the report is it": {
+			file + " --source x --municipality JHB --report " + file, exit.CodeUsage, "replace the file",
+		},
+		"no file": {file + "x --source x", exit.CodeUnreachable, "cannot read the file"},
+		"no database": {
+			file + " --source x --municipality JHB", exit.CodeUnreachable, "the database does not answer",
+		},
+		"an unknown flag": {file + " --source x --grade claimed", exit.CodeUsage, "unknown flag"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -65,7 +65,8 @@ func TestADossierHoldsWhatMergedRecordsHold(t *testing.T) {
 		!d.Consents[0].GivenAt.Equal(people.Consents[1][0].EffectiveAt) {
 		t.Errorf("merged, the consents are %+v", d.Consents)
 	}
-	if !slices.Equal(requests, []domain.RequestID{request, own}) || d.Rights.Requests[0].Status != domain.RequestDeclined {
+	if !slices.Equal(requests, []domain.RequestID{request, own}) ||
+		d.Rights.Requests[0].Status != domain.RequestDeclined {
 		t.Errorf("merged, the requests are %+v", d.Rights.Requests)
 	}
 	if !slices.Equal(looks, []string{"a look at the second record"}) {
@@ -163,7 +164,8 @@ func TestTheLastChangeIsTheSameWhereverTheReadTableIs(t *testing.T) {
 				got, err := w.reports.Resolve(t.Context(), w.tenant, time.Time{}, time.Time{}, before)
 				must(t, err)
 				if got.Position != before || !got.At.Equal(end) {
-					t.Errorf("with the read table at %d, the last change as known before is %+v, want %s", followed, got, end)
+					t.Errorf("with the read table at %d, the last change as known before is %+v, want %s",
+						followed, got, end)
 				}
 			}
 		})

@@ -239,7 +239,7 @@ func (r *Reports) replay(
 	if !q.Subject.IsZero() {
 		return r.fold(ctx, tx, tenant, q, rules, []uuid.UUID{q.Subject.UUID}, each)
 	}
-	if q.DecisionFilter.IsZero() {
+	if f := q.DecisionFilter; f.IsZero() {
 		return r.fold(ctx, tx, tenant, q, rules, nil, each)
 	}
 

@@ -42,7 +42,7 @@ func BenchmarkSearch(b *testing.B) {
 		must(b, w.reports.Replay(b.Context(), w.tenant, q, func(domain.Decided) error { return nil }))
 	}
 	count := func(q reports.ReplayQuery) {
-		_, err := w.reports.Summary(b.Context(), w.tenant, q, projections.Dimensions())
+		_, err := w.reports.Summary(b.Context(), w.tenant, q, dimensions())
 		must(b, err)
 	}
 	for _, c := range []struct {
@@ -90,7 +90,8 @@ func (w *world) appendMany(b *testing.B, n int) {
 				a := domain.Append{ID: newID(), Tenant: w.tenant}
 				for p := range people {
 					a.Writes = append(a.Writes, domain.Write{
-						Stream: domain.ConsentsOf(newUser()), Expected: domain.AnyVersion, Events: somebodysDecisions(4 * (i*people + p)),
+						Stream: domain.ConsentsOf(newUser()), Expected: domain.AnyVersion,
+						Events: somebodysDecisions(4 * (i*people + p)),
 					})
 				}
 				if _, err := w.store.Append(b.Context(), a); err != nil {

@@ -73,7 +73,7 @@ func TestSearchesAndCountsAreThoseOfTheWholeExport(t *testing.T) {
 			rt.Fatalf("search %+v (-the whole export, filtered +found):\n%s", q, diff)
 		}
 
-		by := rapid.SliceOfNDistinct(rapid.SampledFrom(projections.Dimensions()), 1, -1,
+		by := rapid.SliceOfNDistinct(rapid.SampledFrom(dimensions()), 1, -1,
 			func(d projections.Dimension) projections.Dimension { return d }).Draw(rt, "by")
 		counted, err := w.reports.Summary(t.Context(), w.tenant, q.ReplayQuery, by)
 		must(t, err)
@@ -365,14 +365,16 @@ func TestSearchesAndCountsUseTheirIndex(t *testing.T) {
 		index string
 	}{
 		"of a purpose": {
-			q(func(q *reports.ReplayQuery) { q.Purpose = "purpose_7" }), "from trust.consents c", "consents_v1_search_idx",
+			q(func(q *reports.ReplayQuery) { q.Purpose = "purpose_7" }),
+			"from trust.consents c", "consents_v1_search_idx",
 		},
 		"of a purpose and a version": {
 			q(func(q *reports.ReplayQuery) { q.Purpose, q.NoticeVersion = "purpose_7", 2 }),
 			"from trust.consents c", "consents_v1_search_idx",
 		},
 		"by channel": {
-			q(func(q *reports.ReplayQuery) { q.Channel = domain.USSD }), "from trust.consents c", "consents_v1_search_idx",
+			q(func(q *reports.ReplayQuery) { q.Channel = domain.USSD }),
+			"from trust.consents c", "consents_v1_search_idx",
 		},
 		"by language": {
 			q(func(q *reports.ReplayQuery) { q.Language = domain.Zulu }),
@@ -404,13 +406,20 @@ func TestSearchesAndCountsUseTheirIndex(t *testing.T) {
 		q       reports.ReplayQuery
 		indexes []string
 	}{
-		"now":                            {q(func(*reports.ReplayQuery) {}), []string{"Index Only Scan using consents_v1_search_idx"}},
-		"of a purpose":                   {q(func(q *reports.ReplayQuery) { q.Purpose = "purpose_7" }), []string{"consents_v1_search_idx"}},
-		"as of a day":                    {q(func(q *reports.ReplayQuery) { q.At = day }), []string{"events_ahead_idx"}},
-		"as known before the read table": {q(func(q *reports.ReplayQuery) { q.Position = head - 100 }), []string{"events_tenant_idx", "events_pkey"}},
+		"now": {
+			q(func(*reports.ReplayQuery) {}), []string{"Index Only Scan using consents_v1_search_idx"},
+		},
+		"of a purpose": {
+			q(func(q *reports.ReplayQuery) { q.Purpose = "purpose_7" }), []string{"consents_v1_search_idx"},
+		},
+		"as of a day": {q(func(q *reports.ReplayQuery) { q.At = day }), []string{"events_ahead_idx"}},
+		"as known before the read table": {
+			q(func(q *reports.ReplayQuery) { q.Position = head - 100 }),
+			[]string{"events_tenant_idx", "events_pkey"},
+		},
 	} {
 		p.Forget()
-		counted, err := w.reports.Summary(t.Context(), w.tenant, c.q, projections.Dimensions())
+		counted, err := w.reports.Summary(t.Context(), w.tenant, c.q, dimensions())
 		must(t, err)
 		if len(counted) == 0 {
 			t.Errorf("a summary %s counts nothing", name)
@@ -440,6 +449,14 @@ func demandIndex(t *testing.T, p *pgtest.Plans, what, text string, indexes ...st
 	}
 }
 
+// dimensions lists everything that consents can be counted by.
+func dimensions() []projections.Dimension {
+	return []projections.Dimension{
+		projections.ByPurpose, projections.ByNoticeVersion, projections.ByLanguage, projections.ByChannel,
+		projections.ByStatus,
+	}
+}
+
 // someone returns one of the people of fill.
 func (w *world) someone(t testing.TB) (person domain.UserID) {
 	t.Helper()
@@ -457,15 +474,19 @@ func (w *world) fill(t testing.TB, consents, people int) {
 	w.exec(t, super, "set session_replication_role = replica")
 
 	w.exec(t, super, `create temp table made as
-		select g, s.tenant, md5(s.name || 'person' || g % $2)::uuid as subject, md5(s.name || 'consent' || g)::uuid as id,
-			'purpose_' || g * 7919 % 40 as purpose, g % 3 + 1 as version, (array['en', 'zu', 'af'])[g % 7 % 3 + 1] as language,
+		select g, s.tenant, md5(s.name || 'person' || g % $2)::uuid as subject,
+			md5(s.name || 'consent' || g)::uuid as id,
+			'purpose_' || g * 7919 % 40 as purpose, g % 3 + 1 as version,
+			(array['en', 'zu', 'af'])[g % 7 % 3 + 1] as language,
 			(array['web', 'web', 'web', 'counter', 'paper', 'ussd'])[g % 11 % 6 + 1] as channel, g % 5 > 0 as consented,
 			g % 10 = 3 as withdrawn, timestamptz '2025-06-01' + g * interval '3 min' as given, 2 * g + s.n as n
-		from generate_series(1, $1::bigint) g, (values ($3::uuid, '', 0), (gen_random_uuid(), 'other', 1)) s (tenant, name, n)
+		from generate_series(1, $1::bigint) g,
+			(values ($3::uuid, '', 0), (gen_random_uuid(), 'other', 1)) s (tenant, name, n)
 		where s.n = 0 or g % 50 = 0`,
 		consents, people, w.tenant.UUID)
-	w.exec(t, super, `insert into trust.events (position, tenant_id, stream_type, stream_id, version, event_id, append_id,
-			ordinal, event_type, subject_id, record_id, actor_id, payload, metadata, effective_at, recorded_at)
+	w.exec(t, super, `insert into trust.events (position, tenant_id, stream_type, stream_id, version, event_id,
+			append_id, ordinal, event_type, subject_id, record_id, actor_id, payload, metadata, effective_at,
+			recorded_at)
 		select h.position + row_number() over (order by m.n, e.kind), m.tenant, 'consent', m.subject,
 			row_number() over (partition by m.subject order by m.n, e.kind), gen_random_uuid(), gen_random_uuid(), 1,
 			e.type, m.subject, m.id, m.subject, e.payload, '{"actor_role":"citizen"}',
@@ -481,14 +502,17 @@ func (w *world) fill(t testing.TB, consents, people int) {
 					'recorded_by', 'self')
 			where withdrawn and consented) e`)
 	w.exec(t, super, `insert into trust.consents (id, tenant_id, subject_id, purpose, notice_version, wording, sha256,
-			language, consented, channel, given_by, recorded_by, evidence_sha256, given_at, recorded_at, withdrawn_at, decided,
-			position, updated_at, updated_by)
+			language, consented, channel, given_by, recorded_by, evidence_sha256, given_at, recorded_at, withdrawn_at,
+			decided, position, updated_at, updated_by)
 		select m.id, m.tenant, m.subject, m.purpose, m.version, 'words', '', m.language, m.consented, m.channel,
-			'self', m.subject, '', m.given, d.recorded_at, case when withdrawn and consented then m.given + interval '1 hour' end,
+			'self', m.subject, '', m.given, d.recorded_at,
+			case when withdrawn and consented then m.given + interval '1 hour' end,
 			d.position, d.position, d.recorded_at, m.subject
 		from made m join trust.events d on d.record_id = m.id and d.event_type <> 'consent.withdrawn.v1'`)
-	w.exec(t, super, `update trust.checkpoints c set position = e.position, event_position = e.position, event_id = e.event_id
-		from (select position, event_id from trust.events order by position desc limit 1) e where follower = 'consents'`)
+	w.exec(t, super, `update trust.checkpoints c
+		set position = e.position, event_position = e.position, event_id = e.event_id
+		from (select position, event_id from trust.events order by position desc limit 1) e
+		where follower = 'consents'`)
 	w.exec(t, super, "vacuum (analyze) trust.consents_v1")
 	w.exec(t, super, "analyze trust.events")
 }

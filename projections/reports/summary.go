@@ -48,7 +48,7 @@ func (r *Reports) summary(
 	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, q ReplayQuery, by []projections.Dimension,
 	counts map[projections.ConsentGroup]int64,
 ) error {
-	count := func(d domain.Decided) error {
+	count := func(d domain.Decided) error { //nolint:unparam // as replay takes it
 		counts[projections.GroupOf(d, by)]++
 		return nil
 	}
