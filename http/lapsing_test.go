@@ -25,9 +25,9 @@ func texts(words string) string {
 }
 
 // purpose defines a purpose as an admin, with more fields of the definition.
-func (p *person) purpose(code, more string) *answer {
+func (p *person) purpose(code, more string) {
 	p.w.t.Helper()
-	return p.send("POST", "/api/v1/purposes", fmt.Sprintf(`{"code":%q,"basis":"consent",
+	p.send("POST", "/api/v1/purposes", fmt.Sprintf(`{"code":%q,"basis":"consent",
 		"special_personal_information":false,"retention":"a year","notice":{"texts":%s}%s}`,
 		code, texts("First words"), more)).want(201)
 }
