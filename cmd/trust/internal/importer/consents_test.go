@@ -89,7 +89,8 @@ func TestARowOfClaimsIsUnderstoodWithAllItsFaults(t *testing.T) {
 		t.Errorf("who:\n%s", diff)
 	}
 	if w := got.what; w.Decided != domain.OutcomeGranted || !w.DayOnly || w.Channel != domain.Paper ||
-		w.Language != domain.Zulu || w.Grade != domain.GradeDocumented || w.Evidence.SHA256 != strings.Repeat("ab", 32) ||
+		w.Language != domain.Zulu || w.Grade != domain.GradeDocumented ||
+		w.Evidence.SHA256 != strings.Repeat("ab", 32) ||
 		w.Line != 7 || w.FileSHA256 != c.File.SHA256 || w.NoticeVersion != 1 {
 		t.Errorf("what: %+v", w)
 	}
