@@ -113,9 +113,9 @@ type ConsentSearch struct {
 func SearchConsents(
 	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, position int64,
 ) (*ConsentSearch, error) {
-	// Searches and counts go by the indexes made for them, whatever statistics say (ADR 16):
-	// in those, and not by another index to the rows. They read all that they find, not the
-	// first of it.
+	// Searches and counts go by the indexes made for them, whatever statistics say (ADR
+	// 16): in those, and not by another index to the rows. They read all that they find,
+	// not the first of it.
 	const settings = `select set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
 		set_config('jit', 'off', true), set_config('cursor_tuple_fraction', '1', true)`
 	if _, err := tx.Exec(ctx, settings); err != nil {

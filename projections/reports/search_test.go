@@ -428,8 +428,8 @@ func TestSearchesAndCountsUseTheirIndex(t *testing.T) {
 	}
 }
 
-// demandIndex checks that the statements with a text ran, by one of some indexes, and that
-// none read a whole table.
+// demandIndex checks that the statements with a text ran, by one of some indexes, and
+// that none read a whole table.
 func demandIndex(t *testing.T, p *pgtest.Plans, what, text string, indexes ...string) {
 	t.Helper()
 	for _, plan := range p.Of("Seq Scan on") {
