@@ -288,7 +288,7 @@ func TestAnImportThatIsStoppedContinuesWhereItWas(t *testing.T) {
 	all := s.people()
 	var text strings.Builder
 	text.WriteString("subject_id,purpose,decision,given_at\n")
-	const rows = 1500
+	const rows = 600
 	for i := range rows {
 		fmt.Fprintf(&text, "%s,research_statistics,granted,%d-01-02T03:%02d:%02d\n", all[i%len(all)].ID, 1950+i/3600,
 			i/60%60, i%60)
@@ -298,7 +298,7 @@ func TestAnImportThatIsStoppedContinuesWhereItWas(t *testing.T) {
 
 	args := []string{"import", "consents", file, "--municipality", "JHB", "--source", "a list"}
 	first := s.start(args...)
-	pgtest.Eventually(t, "some of them are there", func() bool { return s.status().Head > before+200 })
+	pgtest.Eventually(t, "some of them are there", func() bool { return s.status().Head > before+100 })
 	if code := first.stop(t, syscall.SIGKILL); code == exit.CodeDone {
 		t.Log("it was faster than the signal")
 	}

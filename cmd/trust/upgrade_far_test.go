@@ -58,9 +58,9 @@ func TestFarASystemOf5b32fc4IsMigratedVerifiedFollowedAndServed(t *testing.T) {
 		u.takesASecondFactor,
 		u.letsAProgramAsk,
 		u.countsOfficersOfBefore,
-		u.redeemsACode,
 		u.endsWithoutAnEvent,
 		u.takesClaims,
+		u.redeemsACode, // which ends her sessions
 		u.isRebuilt,
 		u.isVerified,
 	} {
