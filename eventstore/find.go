@@ -233,16 +233,16 @@ func (r *Reader) InStreams(
 	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, kind domain.StreamType, only []uuid.UUID,
 	behind Place, upTo int64, limit int,
 ) ([]domain.Recorded, error) {
-	const of = `select ` + columns + ` from trust.events where tenant_id = $1 and stream_type = $2
-		and (stream_id, version) > ($3, $4) and position <= $5`
-	const inOrder = ` order by stream_id, version limit $6`
+	const of = `select ` + columns + ` from trust.events where tenant_id = $1 and stream_type = $2 and position <= $5`
 
-	sql := of + inOrder
+	sql := of + ` and (stream_id, version) > ($3, $4) order by stream_id, version limit $6`
 	args := []any{[16]byte(tenant.UUID), string(kind), behind.Stream, behind.Version, upTo, limit}
 	if only != nil {
-		// Stream by stream by its index, whatever the planner thinks of their number.
-		sql = `select e.* from unnest($7::uuid[]) s (id), lateral (` + of +
-			` and stream_id = s.id order by version limit $6) e order by e.stream_id, e.version limit $6`
+		// Stream by stream by its index, whatever the planner thinks of their number. The
+		// place is not compared as above: then each search would begin at the place.
+		sql = `select e.* from unnest($7::uuid[]) s (id), lateral (` + of + ` and stream_id = s.id
+				and version > case when s.id = $3 then $4::integer else 0 end order by version limit $6) e
+			where s.id >= $3 order by e.stream_id, e.version limit $6`
 		ids := make([][16]byte, len(only))
 		for i, id := range only {
 			ids[i] = id
