@@ -94,8 +94,8 @@ type recordConsentBody struct {
 	Language           string        `json:"language" says:"enum=en|zu|af" doc:"That of the wording shown." example:"zu"`
 	Consented          bool          `json:"consented" doc:"false records a refusal." example:"true"`
 	Channel            string        `json:"channel,omitempty" minLength:"1" says:"enum=web|counter|phone|whatsapp|ussd|paper" doc:"Default: web; a program must name one."`
-	GivenAt            *time.Time    `json:"given_at,omitempty" doc:"If more than 5 minutes ago: needs evidence, and a channel other than web."`
-	ValidUntil         *time.Time    `json:"valid_until,omitempty" doc:"From this instant on a grant no longer holds; after given_at. It may have passed. If the purpose has validity_days, the earlier end counts."`
+	GivenAt            *moment       `json:"given_at,omitempty" doc:"If more than 5 minutes ago: needs evidence, and a channel other than web."`
+	ValidUntil         *moment       `json:"valid_until,omitempty" doc:"From this instant on a grant no longer holds; after given_at. It may have passed. If the purpose has validity_days, the earlier end counts."`
 	NoticeVersion      int           `json:"notice_version,omitempty" minimum:"1" doc:"The version that was shown."`
 	Evidence           *evidenceBody `json:"evidence,omitempty"`
 	GivenBy            *givenByBody  `json:"given_by,omitempty" doc:"A competent person who decides for the subject (POPIA s35)."`
@@ -133,25 +133,19 @@ func (b recordConsentBody) command() (commands.RecordConsent, error) {
 
 // given reads when a person decided; zero: now. No living person decided anything before
 // 1900.
-func given(f *domain.Faults, at *time.Time) time.Time {
-	if at == nil {
-		return time.Time{}
-	}
-	if at.Year() < 1900 {
+func given(f *domain.Faults, at *moment) time.Time {
+	if at != nil && at.Year() < 1900 {
 		f.Add("given_at", "invalid", "Give the instant at which the person decided.")
 	}
-	return *at
+	return at.orZero()
 }
 
 // ending reads when a grant ends; zero: no end was agreed.
-func ending(f *domain.Faults, at *time.Time) time.Time {
-	if at == nil {
-		return time.Time{}
-	}
-	if at.IsZero() {
+func ending(f *domain.Faults, at *moment) time.Time {
+	if at != nil && at.Year() < 1900 { // the zero instant, too
 		f.Add("valid_until", "invalid", "A consent must end after it was given.")
 	}
-	return *at
+	return at.orZero()
 }
 
 func (s *server) recordConsent(
@@ -173,7 +167,7 @@ type withdrawConsentInput struct {
 	ID   string `path:"id"`
 	Body *struct {
 		Reason   string        `json:"reason,omitempty" example:"too many messages"`
-		GivenAt  *time.Time    `json:"given_at,omitempty" doc:"When the person withdrew it; default: now."`
+		GivenAt  *moment       `json:"given_at,omitempty" doc:"When the person withdrew it; default: now."`
 		Evidence *evidenceBody `json:"evidence,omitempty" doc:"For another person: needed if given_at is more than 5 minutes ago or before the recorded withdrawal, and for platform_registration."`
 	} `nameHint:"WithdrawConsentBody"`
 }
@@ -440,16 +434,16 @@ type checkConsentsInput struct {
 }
 
 type checkConsentsBody struct {
-	Purpose    string     `json:"purpose" example:"sms_alert"`
-	SubjectIDs []string   `json:"subject_ids" maxItems:"1000" nullable:"false" doc:"At most 1000 people. Somebody may be named twice." example:"[\"019c0000-0000-7000-8000-000000000001\"]"`
-	At         *time.Time `json:"at,omitempty" doc:"Default: now."`
-	KnownAt    *time.Time `json:"known_at,omitempty" doc:"Default: now."`
+	Purpose    string   `json:"purpose" example:"sms_alert"`
+	SubjectIDs []string `json:"subject_ids" maxItems:"1000" nullable:"false" doc:"At most 1000 people. Somebody may be named twice." example:"[\"019c0000-0000-7000-8000-000000000001\"]"`
+	At         *moment  `json:"at,omitempty" doc:"Default: now."`
+	KnownAt    *moment  `json:"known_at,omitempty" doc:"Default: now."`
 }
 
 func (b checkConsentsBody) question() (commands.CheckConsents, error) {
 	var f domain.Faults
 	q := commands.CheckConsents{
-		Purpose: b.Purpose, At: asked(b.At), KnownAt: asked(b.KnownAt),
+		Purpose: b.Purpose, At: b.At.orZero(), KnownAt: b.KnownAt.orZero(),
 		Subjects: make([]domain.UserID, len(b.SubjectIDs)),
 	}
 
@@ -467,19 +461,6 @@ func (b checkConsentsBody) question() (commands.CheckConsents, error) {
 		}
 	}
 	return q, f.Err()
-}
-
-// asked reads an instant of a question in a body. The zero instant is a value and not
-// "not given", see domain.ParseInstant.
-func asked(at *time.Time) time.Time {
-	switch {
-	case at == nil:
-		return time.Time{}
-	case at.IsZero():
-		return at.Add(time.Nanosecond)
-	default:
-		return *at
-	}
 }
 
 type checkConsentsOutput struct {

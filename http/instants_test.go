@@ -105,6 +105,42 @@ func TestACheckSaysWhy(t *testing.T) {
 		wantCheck(false, domain.ReasonUnknownSubject)
 }
 
+// 9999-12-31T23:59:59-12:00 is in the year 10000 in UTC, in which answers are written.
+func TestAnInstantThatCannotBeWrittenAgainIsRefused(t *testing.T) {
+	t.Parallel()
+	w, _ := newRealWorld(t)
+	w.define(domain.PlatformTenant(), "newsletter")
+	admin, p := w.staff(domain.Admin, "KZN225"), w.citizen("thandi@example.org")
+	const (
+		texts   = `"texts":{"en":"One.","zu":"Kunye.","af":"Een."}`
+		purpose = `"code":"own","basis":"consent","special_personal_information":false,"retention":"one year"`
+	)
+	granted := p.send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"zu","consented":true}`).want(201)
+	admin.send("POST", "/api/v1/purposes", `{`+purpose+`,"notice":{`+texts+`}}`).want(201)
+
+	for path, body := range map[string]string{
+		"consents {given_at}":    `{"purpose":"newsletter","language":"zu","consented":true,"given_at":%q}`,
+		"consents {valid_until}": `{"purpose":"newsletter","language":"zu","consented":true,"valid_until":%q}`,
+
+		"consents/" + granted.text("id") + "/withdraw {given_at}": `{"given_at":%q}`,
+
+		"consents/check {at}":                 `{"purpose":"newsletter","subject_ids":["` + p.id + `"],"at":%q}`,
+		"consents/check {known_at}":           `{"purpose":"newsletter","subject_ids":["` + p.id + `"],"known_at":%q}`,
+		"purposes {notice.in_use_since}":      `{` + purpose + `,"notice":{` + texts + `,"in_use_since":%q}}`,
+		"purposes/own/notices {in_use_since}": `{` + texts + `,"in_use_since":%q}`,
+		"purposes/own/notices {reconsent}":    `{` + texts + `,"reconsent":%q}`,
+	} {
+		for _, text := range []string{"9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+14:00"} {
+			path, field, _ := strings.Cut(strings.TrimSuffix(path, "}"), " {")
+			a := admin.send("POST", "/api/v1/"+path, fmt.Sprintf(body, text))
+			a.wantProblem(422, domain.CodeInvalid)
+			if a.faults()[field] != "invalid" {
+				t.Errorf("%s of %s: %s", text, path, a.raw)
+			}
+		}
+	}
+}
+
 func TestTheZeroInstantIsAnInstant(t *testing.T) {
 	t.Parallel()
 	w, _ := newRealWorld(t)

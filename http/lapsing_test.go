@@ -61,6 +61,7 @@ func TestAConsentEndsWithoutAnEventInEveryAnswer(t *testing.T) {
 	for field, body := range map[string]string{
 		"before it was given": fmt.Sprintf(`"consented":true,"valid_until":%q`, stamp(time.Now().Add(-time.Hour))),
 		"the zero instant":    `"consented":true,"valid_until":"0001-01-01T00:00:00Z"`,
+		"of no year":          `"consented":true,"valid_until":"9999-12-31T23:59:59-12:00"`,
 		"of a refusal":        fmt.Sprintf(`"consented":false,"valid_until":%q`, stamp(end)),
 	} {
 		a := thandi.send("POST", "/api/v1/consents", `{"purpose":"library","language":"zu",`+body+`}`).

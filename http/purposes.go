@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
@@ -220,8 +219,8 @@ type definePurposeInput struct {
 		Retention string `json:"retention" says:"min=1;max=500" doc:"How long data for this purpose is kept (POPIA s14)." example:"1 year after the last event"`
 		Validity  *int   `json:"validity_days,omitempty" minimum:"1" maximum:"36525" doc:"How many days a consent holds; default: until it is withdrawn. The value in force when it was given counts."`
 		Notice    struct {
-			Texts      textsBody  `json:"texts"`
-			InUseSince *time.Time `json:"in_use_since,omitempty" doc:"When people were first shown this wording, not in the future; default: now. 0001-01-01T00:00:00Z: from the very start."`
+			Texts      textsBody `json:"texts"`
+			InUseSince *moment   `json:"in_use_since,omitempty" doc:"When people were first shown this wording, not in the future; default: now. 0001-01-01T00:00:00Z: from the very start."`
 		} `json:"notice"`
 	} `nameHint:"DefinePurposeBody"`
 }
@@ -232,17 +231,17 @@ func (s *server) definePurpose(
 	b := in.Body
 	return purposeAnswer(s.config.Commands.DefinePurpose(ctx, call, domain.DefinePurpose{
 		Code: b.Code, Basis: domain.Basis(b.Basis), Special: b.Special, Retention: b.Retention,
-		Texts: b.Notice.Texts.texts(), InUseSince: b.Notice.InUseSince, ValidityDays: b.Validity,
+		Texts: b.Notice.Texts.texts(), InUseSince: b.Notice.InUseSince.pointer(), ValidityDays: b.Validity,
 	}))
 }
 
 type publishNoticeInput struct {
 	Code string `path:"code"`
 	Body struct {
-		Texts      textsBody  `json:"texts"`
-		InUseSince *time.Time `json:"in_use_since,omitempty" doc:"When people were first shown this wording: not in the future, and not before the wording it replaces; default: now."`
-		Reconsent  *time.Time `json:"reconsent,omitempty" doc:"Consents under older versions lapse at this instant, which is not in the past; default: they stay."`
-		Validity   *int       `json:"validity_days,omitempty" minimum:"0" maximum:"36525" doc:"How many days a consent under this version holds; 0: until it is withdrawn; default: as under the version before."`
+		Texts      textsBody `json:"texts"`
+		InUseSince *moment   `json:"in_use_since,omitempty" doc:"When people were first shown this wording: not in the future, and not before the wording it replaces; default: now."`
+		Reconsent  *moment   `json:"reconsent,omitempty" doc:"Consents under older versions lapse at this instant, which is not in the past; default: they stay."`
+		Validity   *int      `json:"validity_days,omitempty" minimum:"0" maximum:"36525" doc:"How many days a consent under this version holds; 0: until it is withdrawn; default: as under the version before."`
 	} `nameHint:"PublishNoticeBody"`
 }
 
@@ -250,8 +249,8 @@ func (s *server) publishNotice(
 	ctx context.Context, call commands.Call, in *publishNoticeInput,
 ) (*purposeChanged, error) {
 	return purposeAnswer(s.config.Commands.PublishNotice(ctx, call, commands.PublishNotice{
-		Code: in.Code, Texts: in.Body.Texts.texts(), InUseSince: in.Body.InUseSince, Reconsent: in.Body.Reconsent,
-		ValidityDays: in.Body.Validity,
+		Code: in.Code, Texts: in.Body.Texts.texts(), InUseSince: in.Body.InUseSince.pointer(),
+		Reconsent: in.Body.Reconsent.pointer(), ValidityDays: in.Body.Validity,
 	}))
 }
 

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"encoding/json"
 	"strconv"
 	"time"
 
@@ -27,8 +28,8 @@ func (instant) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Type: huma.TypeString, Format: "date-time"}
 }
 
-// moment is an instant in a query. The zero moment was not given: a parsed one is never
-// zero, see domain.ParseInstant.
+// moment is an instant in a query or a body. The zero moment was not given: a parsed one
+// is never zero, see domain.ParseInstant.
 type moment struct{ time.Time }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -37,9 +38,38 @@ func (m *moment) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
+// UnmarshalJSON implements json.Unmarshaler, in place of time.Time's, which takes instants
+// that cannot be written again.
+func (m *moment) UnmarshalJSON(b []byte) error {
+	var text *string
+	if err := strictJSON(b, &text); err != nil || text == nil {
+		return err
+	}
+	if m.UnmarshalText([]byte(*text)) != nil {
+		return &json.UnmarshalTypeError{}
+	}
+	return nil
+}
+
 // Schema implements huma.SchemaProvider.
 func (moment) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Type: huma.TypeString, Format: "date-time"}
+}
+
+// orZero returns an instant of a body; zero: it was not given.
+func (m *moment) orZero() time.Time {
+	if m == nil {
+		return time.Time{}
+	}
+	return m.Time
+}
+
+// pointer returns an instant of a body; nil: it was not given.
+func (m *moment) pointer() *time.Time {
+	if m == nil {
+		return nil
+	}
+	return &m.Time
 }
 
 // instantOrNull returns an instant, nil for the zero time.
