@@ -289,7 +289,7 @@ func (c ClaimConsent) Check(f *Faults) {
 	OneOf(f, "decision", c.Claim.Decided, Outcomes())
 	OneOf(f, "evidence_grade", c.Claim.Grade, Grades())
 	f.Source("source", c.Claim.Source)
-	if c.GivenAt.Year() < earliestDecision {
+	if year := c.GivenAt.Year(); year < earliestDecision || year > latestYear {
 		f.Add("given_at", "invalid",
 			"Give the day on which the person decided, or the instant, such as 2019-03-01 or 2019-03-01T14:30.")
 	}

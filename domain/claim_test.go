@@ -363,6 +363,11 @@ func TestAllFaultsOfAClaimAreToldAtOnce(t *testing.T) {
 	domaintest.Given(consents()).When(claiming(func(c *domain.ClaimConsent) {
 		c.Purpose, c.GivenAt = domain.PlatformRegistrationCode, domaintest.Clock("1899-12-31")
 	})).ThenFaulty(t, "purpose invalid", "given_at invalid")
+
+	// 9999-12-31T23:59:59-12:00 cannot be written in UTC: it ended a whole import.
+	domaintest.Given(consents()).When(claiming(func(c *domain.ClaimConsent) {
+		c.GivenAt = time.Date(9999, 12, 31, 23, 59, 59, 0, time.FixedZone("", -12*60*60))
+	})).ThenFaulty(t, "given_at invalid")
 }
 
 func TestAClaimOfAfterADecisionHereIsRefused(t *testing.T) {

@@ -13,6 +13,9 @@ var instantPattern = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?
 // errNotAnInstant is the error of ParseInstant.
 var errNotAnInstant = errors.New("not a date and time in RFC 3339, in a year from 1 to 9999")
 
+// latestYear is the last one that can be written in RFC 3339.
+const latestYear = 9999
+
 // ParseInstant reads an instant in RFC 3339 whose year in UTC is from 1 to 9999, so that
 // it can be written again.
 //
@@ -24,7 +27,7 @@ func ParseInstant(text string) (time.Time, error) {
 	if err != nil || !instantPattern.MatchString(text) {
 		return time.Time{}, errNotAnInstant
 	}
-	if t = t.UTC(); t.Year() < 1 || t.Year() > 9999 {
+	if t = t.UTC(); t.Year() < 1 || t.Year() > latestYear {
 		return time.Time{}, errNotAnInstant
 	}
 	if t.IsZero() {
