@@ -58,7 +58,7 @@ func TestAnOfficerSearchesConsentsAndCountsThem(t *testing.T) {
 		"status=granted&as_of=" + stamp(given.Add(time.Hour)): {p},
 		"language=zu": {a}, "language=en&status=refused": {r}, "language=en&status=granted": nil,
 		"channel=paper": {p}, "channel=web": {a, r}, "channel=ussd": nil,
-		"notice_version=1": {a, r, p}, "notice_version=2": nil,
+		"notice_version=1": {a, r, p}, "notice_version=2": nil, "notice_version=2147483648": nil,
 		"given_to=" + stamp(given.Add(time.Hour)): {p}, "given_from=" + stamp(given.Add(time.Hour)): {a, r},
 		"given_from=" + stamp(given) + "&given_to=" + stamp(given.Add(time.Microsecond)): {p},
 		"given_from=" + stamp(given) + "&given_to=" + stamp(given):                       nil,

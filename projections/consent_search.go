@@ -75,7 +75,8 @@ func (f DecisionFilter) add(w *pg.Where) {
 		w.And("c.purpose = %s", f.Purpose)
 	}
 	if f.NoticeVersion != 0 {
-		w.And("c.notice_version = %s", f.NoticeVersion)
+		// A number too large for a version is asked about like any other.
+		w.And("c.notice_version = %s::bigint", f.NoticeVersion)
 	}
 	if f.Language != "" {
 		w.And("c.language = %s", string(f.Language))
