@@ -172,7 +172,7 @@ func (h *Handler) moveExternalIDs(
 				return err
 			}
 			if held && holder != id.UUID {
-				return h.externalIDTaken(ctx, a.Tenant, domain.UserID{UUID: holder}, x.Type)
+				return h.externalIDTaken(ctx, a.Tenant, id, domain.UserID{UUID: holder}, x.Type)
 			}
 			a.Side = append(a.Side, domain.TakeClaim{Claim: claim, Holder: id.UUID})
 		}
@@ -188,16 +188,22 @@ func releaseExternalIDs(tenant domain.TenantID, holder uuid.UUID, ids []domain.E
 	return side
 }
 
-// externalIDTaken is the refusal that names the person who has an external id. If their
-// record was merged into another, it names that one.
+// externalIDTaken is the refusal of an external id to a person, which names the person
+// who has it. If their record was merged into another, it names that one; but not to that
+// one itself, which is found by the external id already.
 func (h *Handler) externalIDTaken(
-	ctx context.Context, tenant domain.TenantID, holder domain.UserID, kind domain.ExternalIDType,
+	ctx context.Context, tenant domain.TenantID, id, holder domain.UserID, kind domain.ExternalIDType,
 ) error {
 	history, err := h.Store.Load(ctx, tenant, domain.UserOf(holder))
 	if err != nil {
 		return err
 	}
-	if user := domain.Fold[domain.User](history); user.IsMerged() {
+
+	sentence := "Another person of this municipality has %s; see subject_id."
+	switch user := domain.Fold[domain.User](history); {
+	case user.MergedInto == id:
+		sentence = "A record that was merged into this one has %s, and leads here already; see subject_id."
+	case user.IsMerged():
 		holder = user.MergedInto
 	}
 
@@ -208,8 +214,7 @@ func (h *Handler) externalIDTaken(
 		number = "this number"
 	}
 
-	refusal := domain.Refuse(domain.CodeExternalIDTaken, "Another person of this municipality has %s; see subject_id.",
-		number)
+	refusal := domain.Refuse(domain.CodeExternalIDTaken, sentence, number)
 	refusal.SubjectID = holder
 	return refusal
 }

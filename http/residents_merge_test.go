@@ -77,6 +77,11 @@ func TestTwoRecordsOfOnePersonAreMergedAndParted(t *testing.T) {
 	if taken.text("subject_id") != into {
 		t.Errorf("who has the meter: %s", taken.raw)
 	}
+	taken = clerk.send("PATCH", residentsPath+"/"+into, `{"add_external_ids":[{"type":"meter","value":"7"}]}`).
+		wantProblem(409, domain.CodeExternalIDTaken)
+	if taken.text("subject_id") != from || strings.Contains(taken.raw, "nother person") {
+		t.Errorf("who has her own meter: %s", taken.raw)
+	}
 
 	list := clerk.send("GET", "/api/v1/consents?subject_id="+from, "", "Min-Event-Position", w.head()).want(200).items()
 	for _, c := range list {
