@@ -288,7 +288,10 @@ func TestABulkCheckAnswersForEverybodyInOrder(t *testing.T) {
 	if n := len(clerk.checkAll("library", "", many[:1000]...).want(200).items()); n != 1000 {
 		t.Errorf("%d answers about 1000 people", n)
 	}
-	clerk.checkAll("library", "", many...).wantProblem(422, domain.CodeInvalid)
+	refused := clerk.checkAll("library", "", many...).wantProblem(422, domain.CodeInvalid)
+	if !strings.Contains(refused.raw, "Give at most 1000.") {
+		t.Errorf("about 1001 people: %s", refused.raw)
+	}
 }
 
 func TestACheckOfSomebodyUnknownSaysSo(t *testing.T) {

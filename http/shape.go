@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"regexp"
@@ -177,12 +178,10 @@ func fault(d *huma.ErrorDetail) (field, code, message string) {
 	if words, ok := wrongTypes()[d.Message]; ok {
 		return field, "wrong_type", words
 	}
-	for _, prefix := range []string{
-		"expected value to be one of", "expected number", "expected length", "expected array length",
-	} {
+	for _, bound := range bounds() {
 		// These messages are made from the schema alone.
-		if strings.HasPrefix(d.Message, prefix) {
-			return field, "invalid", strings.ToUpper(d.Message[:1]) + d.Message[1:] + "."
+		if limit, ok := strings.CutPrefix(d.Message, bound.told); ok {
+			return field, "invalid", fmt.Sprintf(bound.words, strings.Trim(limit, `"`))
 		}
 	}
 	if strings.Contains(d.Message, "date") {
@@ -203,6 +202,18 @@ func wrongTypes() map[string]string {
 		validation.MsgExpectedArray:   "Give a list.",
 		"invalid integer":             "Give a whole number.",
 		"invalid boolean":             "Give true or false.",
+	}
+}
+
+// bounds are how huma's messages begin that name a limit, and our words for each.
+func bounds() []struct{ told, words string } {
+	return []struct{ told, words string }{
+		{"expected value to be one of ", "Give one of: %s."},
+		{"expected number >= ", "Give %s or more."},
+		{"expected number <= ", "Give %s or less."},
+		{"expected length >= 1", "This must not be empty.%.0s"},
+		{"expected array length >= 1", "Give at least one.%.0s"},
+		{"expected array length <= ", "Give at most %s."},
 	}
 }
 
