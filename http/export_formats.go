@@ -25,7 +25,8 @@ const (
 	// CSV is for spreadsheets, see csvDescription; its last record is
 	// end,COUNT,POSITION,AS_OF.
 	CSV Format = "csv"
-	// NDJSON is one object per line; the last is {"end":true,"count":…,"position":…}.
+	// NDJSON is one object per line; the last is
+	// {"end":true,"count":…,"position":…,"as_of":…}.
 	NDJSON Format = "ndjson"
 )
 
@@ -53,7 +54,7 @@ func (f Format) schema() *huma.Schema {
 	case NDJSON:
 		return &huma.Schema{
 			Type:        huma.TypeString,
-			Description: `One consent per line; the last line is {"end":true,"count":…,"position":…}.`,
+			Description: `One consent per line; the last line is {"end":true,"count":…,"position":…,"as_of":…}.`,
 		}
 	default:
 		return &huma.Schema{
@@ -119,11 +120,7 @@ func NewConsentExport(w io.Writer, of ConsentDocument) (*ConsentExport, error) {
 
 	switch of.Format {
 	case JSON:
-		when, err := json.Marshal(instantOrNull(of.AsOf))
-		if err != nil {
-			return nil, err
-		}
-		_, err = fmt.Fprintf(x.out, "{\"position\":%d,\"as_of\":%s,\"items\":[\n", of.Position, when)
+		_, err := fmt.Fprintf(x.out, "{%s,\"items\":[\n", x.clocks())
 		return x, err
 	case CSV:
 		return x, x.header()
@@ -168,7 +165,7 @@ func (x *ConsentExport) Close() error {
 	case JSON:
 		_, err = fmt.Fprintf(x.out, "],\"count\":%d}\n", x.count)
 	case NDJSON:
-		_, err = fmt.Fprintf(x.out, "{\"end\":true,\"count\":%d,\"position\":%d}\n", x.count, x.of.Position)
+		_, err = fmt.Fprintf(x.out, "{\"end\":true,\"count\":%d,%s}\n", x.count, x.clocks())
 	case CSV:
 		err = x.line("end", strconv.FormatInt(x.count, 10), position(x.of.Position), printed(instantOrNull(x.of.AsOf)))
 	}
@@ -176,6 +173,16 @@ func (x *ConsentExport) Close() error {
 		return err
 	}
 	return x.out.Flush()
+}
+
+// clocks returns the fields of JSON that name what the document was answered at: with
+// both, the same question has the same bytes.
+func (x *ConsentExport) clocks() string {
+	when := "null"
+	if at := instantOrNull(x.of.AsOf); at != nil {
+		when = strconv.Quote(at.String())
+	}
+	return fmt.Sprintf("\"position\":%d,\"as_of\":%s", x.of.Position, when)
 }
 
 // header begins CSV with a byte order mark, which tells a spreadsheet that it is UTF-8,

@@ -300,6 +300,9 @@ func newer() []string {
 // withoutNewer matches these fields in JSON, and the comma before each.
 var withoutNewer = regexp.MustCompile(`,"(` + strings.Join(newer(), "|") + `)":("[^"]*"|null|true|false)`)
 
+// endWithAsOf matches the last line of NDJSON, which did not name the instant.
+var endWithAsOf = regexp.MustCompile(`(\{"end":true,[^}]*),"as_of":("[^"]*"|null)\}`)
+
 // asItWasWritten returns an export in its old form: without the fields that are newer;
 // CSV without a byte order mark, the municipality and a last record, and with quotes only
 // where they are needed. Anything else stays as it is.
@@ -307,6 +310,7 @@ func (u *upgrade) asItWasWritten(document []byte) []byte {
 	u.t.Helper()
 	text, marked := bytes.CutPrefix(document, []byte("\ufeff"))
 	if !marked {
+		document = endWithAsOf.ReplaceAll(document, []byte("$1}"))
 		return withoutNewer.ReplaceAll(document, nil)
 	}
 
