@@ -38,8 +38,8 @@ func (m *moment) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// UnmarshalJSON implements json.Unmarshaler, in place of time.Time's, which takes instants
-// that cannot be written again.
+// UnmarshalJSON implements json.Unmarshaler, in place of time.Time's, which takes
+// instants that cannot be written again.
 func (m *moment) UnmarshalJSON(b []byte) error {
 	var text *string
 	if err := strictJSON(b, &text); err != nil || text == nil {
