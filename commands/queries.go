@@ -559,8 +559,14 @@ func (h *Handler) RightsRequest(ctx context.Context, call Call, id domain.Reques
 	}
 
 	rights, err := h.Rights(ctx, call.Tenant, subject)
-	q, _ := rights.Request(id)
-	return q, err
+	if err != nil {
+		return domain.Request{}, err
+	}
+	q, found := rights.Request(id)
+	if !found { // the id is a hold's
+		return domain.Request{}, domain.Refuse(domain.CodeNotFound, "There is no such request.")
+	}
+	return q, nil
 }
 
 // Certificate returns the certificate of an erasure. Error: not_found.

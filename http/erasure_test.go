@@ -101,6 +101,7 @@ func (w *world) answersAbout(p, officer, platform *person) map[string]string {
 		"compliance/exposure?subject_id=" + p.id,
 		"audit-logs?limit=100", "audit-logs?record_id=" + p.id, "audit-logs?user_id=" + p.id,
 		"data-rights/subject?subject_id=" + p.id, "data-rights/requests?status=fulfilled",
+		"data-rights/holds?status=lifted",
 	} {
 		answers[path] = officer.send("GET", "/api/v1/"+path, "", "Min-Event-Position", w.head()).want(200).raw
 	}

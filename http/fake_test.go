@@ -927,6 +927,12 @@ func (r *fakeReports) Requests(
 	return projections.Listing[domain.Request]{}, nil
 }
 
+func (r *fakeReports) Holds(
+	context.Context, domain.TenantID, bool, projections.Page,
+) (projections.Listing[domain.Hold], error) {
+	return projections.Listing[domain.Hold]{}, nil
+}
+
 func (r *fakeReports) Certificates(
 	context.Context, reports.AuditScope, projections.Page,
 ) (projections.Listing[uuid.UUID], error) {

@@ -195,11 +195,36 @@ func (s *server) tenantRequests(ctx context.Context, call commands.Call, in *req
 		return nil, err
 	}
 
-	people := each(list.Items, func(q domain.Request) domain.UserID { return q.Subject })
+	people := each(list.Items, subjectOfRequest)
 	if err := s.recordRead(ctx, call, "requests", map[string]string{"status": in.Status}, people...); err != nil {
 		return nil, err
 	}
 	return &requestsOutput{Body: listOf(list, requestOf)}, nil
+}
+
+type requestInput struct {
+	ID string `path:"id"`
+}
+
+type requestOutput struct {
+	Body requestBody
+}
+
+// request returns one request of the municipality.
+func (s *server) request(ctx context.Context, call commands.Call, in *requestInput) (*requestOutput, error) {
+	id, err := namedID(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	q, err := s.config.Commands.RightsRequest(ctx, call, domain.RequestID{UUID: id})
+	if err != nil {
+		return nil, err
+	}
+
+	if err := s.recordRead(ctx, call, "requests", nil, q.Subject); err != nil {
+		return nil, err
+	}
+	return &requestOutput{Body: requestOf(q)}, nil
 }
 
 type fulfilInput struct {
@@ -294,6 +319,29 @@ func (s *server) placeHold(ctx context.Context, call commands.Call, in *placeHol
 	a, err := s.config.Commands.PlaceHold(ctx, call, commands.PlaceHold{Subject: subject, Reason: in.Body.Reason})
 	err = s.recordRefusal(ctx, call, err, "requests", subject)
 	return holdAnswer(a, recordUnchanged(ctx, s, call, a, err, "requests", subjectOfHold))
+}
+
+type holdsInput struct {
+	Paging
+	Status string `query:"status" enum:"in_force,lifted" default:"in_force"`
+}
+
+type holdsOutput struct {
+	Body listBody[holdBody]
+}
+
+// holds lists the municipality's holds, newest first.
+func (s *server) holds(ctx context.Context, call commands.Call, in *holdsInput) (*holdsOutput, error) {
+	list, err := s.config.Reports.Holds(ctx, call.Tenant, in.Status == "lifted", in.page())
+	if err != nil {
+		return nil, err
+	}
+
+	people := each(list.Items, subjectOfHold)
+	if err := s.recordRead(ctx, call, "requests", map[string]string{"status": in.Status}, people...); err != nil {
+		return nil, err
+	}
+	return &holdsOutput{Body: listOf(list, holdOf)}, nil
 }
 
 type liftHoldInput struct {

@@ -583,6 +583,12 @@ func routes() []route {
 			codes:   []domain.Code{domain.CodeInvalid},
 		},
 		{
+			id: "get_request", method: "GET", path: api + "/data-rights/requests/{id}",
+			who: overseers, rate: accountRate, waits: logItself,
+			serve: on((*server).request), summary: "One request of your municipality",
+			codes: []domain.Code{domain.CodeNotFound},
+		},
+		{
 			id: "get_rights", method: "GET", path: api + "/data-rights/subject",
 			who: selfOrOverseers, rate: accountRate, waits: logItself,
 			serve: on((*server).rights), summary: "One person's requests, and the holds on their data",
@@ -625,6 +631,12 @@ func routes() []route {
 			codes: []domain.Code{
 				domain.CodeNotFound, domain.CodeMerged, domain.CodeSubjectErased, domain.CodeTooManyOpen,
 			},
+		},
+		{
+			id: "list_holds", method: "GET", path: api + "/data-rights/holds",
+			who: overseers, rate: accountRate, waits: logItself,
+			serve: on((*server).holds), summary: "Your municipality's holds, newest first",
+			codes: []domain.Code{domain.CodeInvalid},
 		},
 		{
 			id: "lift_hold", method: "POST", path: api + "/data-rights/holds/{id}/lift",

@@ -104,6 +104,10 @@ type Reports interface {
 	// Requests lists a tenant's requests with a status, earliest due date first.
 	Requests(ctx context.Context, tenant domain.TenantID, status domain.RequestStatus,
 		page projections.Page) (projections.Listing[domain.Request], error)
+	// Holds lists a tenant's holds that are in force, or those that were lifted, newest
+	// first.
+	Holds(ctx context.Context, tenant domain.TenantID, lifted bool,
+		page projections.Page) (projections.Listing[domain.Hold], error)
 	Exposure(ctx context.Context, tenant domain.TenantID, f reports.ExposureFilter,
 		page projections.Page) (projections.Listing[reports.ExposureEntry], error)
 	Audit(ctx context.Context, scope reports.AuditScope, f reports.AuditFilter,

@@ -766,6 +766,12 @@ const (
 	CountConsentsParamsByStatus        CountConsentsParamsBy = "status"
 )
 
+// Defines values for ListHoldsParamsStatus.
+const (
+	ListHoldsParamsStatusInForce ListHoldsParamsStatus = "in_force"
+	ListHoldsParamsStatusLifted  ListHoldsParamsStatus = "lifted"
+)
+
 // Defines values for MyDataPageParamsLang.
 const (
 	MyDataPageParamsLangAf MyDataPageParamsLang = "af"
@@ -1960,6 +1966,14 @@ type ListBodyExposureBody struct {
 // ListBodyHistoryBody defines model for ListBodyHistoryBody.
 type ListBodyHistoryBody struct {
 	Items []HistoryBody `json:"items"`
+
+	// Next Pass as after for the next page; null: this is the last.
+	Next *string `json:"next"`
+}
+
+// ListBodyHoldBody defines model for ListBodyHoldBody.
+type ListBodyHoldBody struct {
+	Items []HoldBody `json:"items"`
 
 	// Next Pass as after for the next page; null: this is the last.
 	Next *string `json:"next"`
@@ -3408,6 +3422,28 @@ type DeleteAccountParams struct {
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
+// ListHoldsParams defines parameters for ListHolds.
+type ListHoldsParams struct {
+	// Limit Maximum number of items.
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// After next of the previous page; empty: from the start.
+	After  *string                `form:"after,omitempty" json:"after,omitempty"`
+	Status *ListHoldsParamsStatus `form:"status,omitempty" json:"status,omitempty"`
+
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+}
+
+// ListHoldsParamsStatus defines parameters for ListHolds.
+type ListHoldsParamsStatus string
+
 // PlaceHoldParams defines parameters for PlaceHold.
 type PlaceHoldParams struct {
 	// XTenantID Optional; must be the tenant of your token.
@@ -3519,6 +3555,18 @@ type LodgeRequestParams struct {
 
 	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
+// GetRequestParams defines parameters for GetRequest.
+type GetRequestParams struct {
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // RequestDataParams defines parameters for RequestData.
@@ -4774,6 +4822,36 @@ func (c *Client) DeleteAccount(ctx context.Context, body *EraseBody, params *Del
 	return send[ErasureBody](ctx, c, r)
 }
 
+// ListHolds: Your municipality's holds, newest first
+//
+// For: manager, admin.
+//
+//	GET /api/v1/data-rights/holds
+func (c *Client) ListHolds(ctx context.Context, params *ListHoldsParams) (*Answer[ListBodyHoldBody], error) {
+	r := newRequest(http.MethodGet, "/api/v1/data-rights/holds")
+	if params != nil {
+		if params.Limit != nil {
+			r.query.Set("limit", text(*params.Limit))
+		}
+		if params.After != nil {
+			r.query.Set("after", text(*params.After))
+		}
+		if params.Status != nil {
+			r.query.Set("status", text(*params.Status))
+		}
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+	}
+	return send[ListBodyHoldBody](ctx, c, r)
+}
+
 // PlaceHold: Keep a person's data from being erased
 //
 // For: manager, admin.
@@ -4943,6 +5021,27 @@ func (c *Client) LodgeRequest(ctx context.Context, body LodgeRequestBody, params
 		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
+		}
+	}
+	return send[RequestBody](ctx, c, r)
+}
+
+// GetRequest: One request of your municipality
+//
+// For: manager, admin.
+//
+//	GET /api/v1/data-rights/requests/{id}
+func (c *Client) GetRequest(ctx context.Context, id uuid.UUID, params *GetRequestParams) (*Answer[RequestBody], error) {
+	r := newRequest(http.MethodGet, fmt.Sprintf("/api/v1/data-rights/requests/%s", url.PathEscape(text(id))))
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 	}
 	return send[RequestBody](ctx, c, r)

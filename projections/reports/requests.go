@@ -30,19 +30,25 @@ func (r *Reports) Requests(
 
 	var due []domain.Request
 	err := r.asTenant(ctx, tenant, func(tx pgx.Tx) error {
-		events, err := r.reader.InStreams(ctx, tx, tenant, domain.RightsStream, nil, eventstore.Place{},
-			math.MaxInt64, math.MaxInt32)
+		all, err := r.rights(ctx, tx, tenant)
 		if err != nil {
 			return err
 		}
 
-		due = dueAfter(domain.Fold[domain.Rights](events), status, after)
+		due = dueAfter(all, status, after)
 		due = due[:min(len(due), page.Fetch())]
 		return r.openRequests(ctx, tx, due)
 	})
 	return projections.List(due, err, page, func(q domain.Request) (domain.Request, string) {
 		return q, projections.IDCursor(q.ID.UUID)
 	})
+}
+
+// rights folds the requests and the holds of everybody in a tenant, sealed.
+func (r *Reports) rights(ctx context.Context, tx pgx.Tx, tenant domain.TenantID) (domain.Rights, error) {
+	events, err := r.reader.InStreams(ctx, tx, tenant, domain.RightsStream, nil, eventstore.Place{},
+		math.MaxInt64, math.MaxInt32)
+	return domain.Fold[domain.Rights](events), err
 }
 
 // dueAfter returns the requests of one status that are due after another one, in that
@@ -62,26 +68,33 @@ func dueAfter(all domain.Rights, status domain.RequestStatus, after domain.Reque
 
 // openRequests replaces sealed requests by the same ones with their texts opened.
 func (r *Reports) openRequests(ctx context.Context, tx pgx.Tx, requests []domain.Request) error {
-	var people []domain.UserID
-	for _, q := range requests {
-		if !slices.Contains(people, q.Subject) {
-			people = append(people, q.Subject)
-		}
-	}
-	if len(people) == 0 {
-		return nil
-	}
-
-	events, err := r.reader.Streams(ctx, tx, domain.RightsStream, people, math.MaxInt64)
+	opened, err := rightsOf(ctx, r, tx, requests, func(q domain.Request) domain.UserID { return q.Subject })
 	if err != nil {
 		return err
 	}
-
-	opened := domain.Fold[domain.Rights](events)
 	for i, q := range requests {
 		if open, found := opened.Request(q.ID); found {
 			requests[i] = open
 		}
 	}
 	return nil
+}
+
+// rightsOf returns the requests and the holds of the people whom some of them are about,
+// with their texts opened.
+func rightsOf[T any](
+	ctx context.Context, r *Reports, tx pgx.Tx, some []T, subject func(T) domain.UserID,
+) (domain.Rights, error) {
+	var people []domain.UserID
+	for _, one := range some {
+		if !slices.Contains(people, subject(one)) {
+			people = append(people, subject(one))
+		}
+	}
+	if len(people) == 0 {
+		return domain.Rights{}, nil
+	}
+
+	events, err := r.reader.Streams(ctx, tx, domain.RightsStream, people, math.MaxInt64)
+	return domain.Fold[domain.Rights](events), err
 }
