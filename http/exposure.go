@@ -97,3 +97,28 @@ func (s *server) exposure(ctx context.Context, call commands.Call, in *exposureI
 	}
 	return &exposureOutput{Body: listOf(list, names.exposureOf)}, nil
 }
+
+type myReadsInput struct {
+	Paging
+	Period
+}
+
+type myReadsOutput struct {
+	Body listBody[lookBody]
+}
+
+// myReads lists who read the caller's data, as their dossier does.
+func (s *server) myReads(ctx context.Context, call commands.Call, in *myReadsInput) (*myReadsOutput, error) {
+	period := reports.Period{From: in.From.Time, To: in.To.Time}
+	list, err := s.config.Reports.Reads(ctx, call.Tenant, call.User, period, in.page())
+	if err != nil {
+		return nil, err
+	}
+
+	roles := each(list.Items, func(x reports.ExposureEntry) string { return x.ActorRole })
+	names, err := s.namesOf(ctx, call.Tenant, roles...)
+	if err != nil {
+		return nil, err
+	}
+	return &myReadsOutput{Body: listOf(list, names.lookOf)}, nil
+}

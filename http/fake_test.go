@@ -903,6 +903,12 @@ func (r *fakeReports) Exposure(
 	return projections.Listing[reports.ExposureEntry]{}, nil
 }
 
+func (r *fakeReports) Reads(
+	context.Context, domain.TenantID, domain.UserID, reports.Period, projections.Page,
+) (projections.Listing[reports.ExposureEntry], error) {
+	return projections.Listing[reports.ExposureEntry]{}, nil
+}
+
 func (r *fakeReports) Audit(
 	context.Context, reports.AuditScope, reports.AuditFilter, projections.Page,
 ) (projections.Listing[reports.AuditEntry], error) {

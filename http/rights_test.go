@@ -2,6 +2,8 @@ package http_test
 
 import (
 	"fmt"
+	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/google/uuid"
@@ -87,4 +89,39 @@ func TestOfficersListTheHoldsOfTheirMunicipality(t *testing.T) {
 	}
 	officer.send("GET", holdsPath+"?status=placed", "").wantProblem(422, domain.CodeInvalid)
 	officer.send("GET", holdsPath+"?after=rubbish", "").wantProblem(422, domain.CodeInvalid)
+}
+
+func TestAPersonSeesWhoReadTheirDataAsInTheirDossier(t *testing.T) {
+	t.Parallel()
+	w, _ := newRealWorld(t)
+	officer, citizen := w.staff(domain.Manager, "KZN225"), w.citizen("thandi@example.org")
+	other := w.citizen("sipho@example.org")
+	program := w.program(w.staff(domain.Admin, "KZN225"), domain.ScopeEvents)
+
+	officer.send("GET", "/api/v1/users/"+citizen.id, "", "Min-Event-Position", w.head()).want(200)
+	officer.send("GET", "/api/v1/users/"+other.id, "", "Min-Event-Position", w.head()).want(200)
+	middle := w.instant()
+	program.send("GET", "/api/v1/compliance/subjects/"+citizen.id+"/history", "").want(200)
+	officer.send("GET", "/api/v1/data-rights/subject?subject_id="+citizen.id, "").want(200)
+
+	const path = "/api/v1/data-rights/reads"
+	all := citizen.send("GET", path, "").want(200).json["items"].([]any)
+	dossier := citizen.send("GET", "/api/v1/data-rights/my-data", "").want(200).json["reads"].([]any)
+	slices.Reverse(dossier)
+	if len(all) != 3 || !reflect.DeepEqual(all, dossier) {
+		t.Errorf("listed: %v\nin the dossier: %v", all, dossier)
+	}
+	if by := all[1].(map[string]any); by["actor_kind"] != "program" || by["actor_name"] == nil {
+		t.Errorf("a look by a program: %v", by)
+	}
+
+	first := citizen.send("GET", path+"?limit=2", "").want(200)
+	rest := citizen.send("GET", path+"?limit=2&after="+first.text("next"), "").want(200)
+	if len(first.items()) != 2 || len(rest.items()) != 1 || rest.text("next") != "" {
+		t.Errorf("in pages: %s %s", first.raw, rest.raw)
+	}
+	if items := citizen.send("GET", path+"?to="+middle, "").want(200).items(); len(items) != 1 {
+		t.Errorf("before an instant: %v", items)
+	}
+	citizen.send("GET", path+"?after=rubbish", "").wantProblem(422, domain.CodeInvalid)
 }

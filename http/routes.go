@@ -532,6 +532,12 @@ func routes() []route {
 			codes:   []domain.Code{domain.CodeInvalid},
 		},
 		{
+			id: "list_reads", method: "GET", path: api + "/data-rights/reads",
+			who: self, rate: accountRate, waits: logItself,
+			serve: on((*server).myReads), summary: "Who read your data, newest first",
+			codes: []domain.Code{domain.CodeInvalid},
+		},
+		{
 			id: "my_data", method: "GET", path: api + "/data-rights/my-data",
 			who: self, rate: exportRate, waits: logItself,
 			serve: on((*server).myData), summary: "Everything held about you (POPIA s23)",

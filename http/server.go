@@ -110,6 +110,9 @@ type Reports interface {
 		page projections.Page) (projections.Listing[domain.Hold], error)
 	Exposure(ctx context.Context, tenant domain.TenantID, f reports.ExposureFilter,
 		page projections.Page) (projections.Listing[reports.ExposureEntry], error)
+	// Reads lists the reads of a person's data by others, newest first.
+	Reads(ctx context.Context, tenant domain.TenantID, person domain.UserID, period reports.Period,
+		page projections.Page) (projections.Listing[reports.ExposureEntry], error)
 	Audit(ctx context.Context, scope reports.AuditScope, f reports.AuditFilter,
 		page projections.Page) (projections.Listing[reports.AuditEntry], error)
 }

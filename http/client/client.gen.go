@@ -1979,6 +1979,14 @@ type ListBodyHoldBody struct {
 	Next *string `json:"next"`
 }
 
+// ListBodyLookBody defines model for ListBodyLookBody.
+type ListBodyLookBody struct {
+	Items []LookBody `json:"items"`
+
+	// Next Pass as after for the next page; null: this is the last.
+	Next *string `json:"next"`
+}
+
 // ListBodyMunicipalityBody defines model for ListBodyMunicipalityBody.
 type ListBodyMunicipalityBody struct {
 	Items []MunicipalityBody `json:"items"`
@@ -3523,6 +3531,30 @@ type ListProgramsParams struct {
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
+// ListReadsParams defines parameters for ListReads.
+type ListReadsParams struct {
+	// Limit Maximum number of items.
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// After next of the previous page; empty: from the start.
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// From Recorded at this instant or later.
+	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
+
+	// To Recorded before this instant.
+	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
+
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+}
+
 // ListRequestsParams defines parameters for ListRequests.
 type ListRequestsParams struct {
 	// Limit Maximum number of items.
@@ -4972,6 +5004,39 @@ func (c *Client) ListPrograms(ctx context.Context, params *ListProgramsParams) (
 		}
 	}
 	return send[ListBodyProgramBody](ctx, c, r)
+}
+
+// ListReads: Who read your data, newest first
+//
+// For: anyone signed in.
+//
+//	GET /api/v1/data-rights/reads
+func (c *Client) ListReads(ctx context.Context, params *ListReadsParams) (*Answer[ListBodyLookBody], error) {
+	r := newRequest(http.MethodGet, "/api/v1/data-rights/reads")
+	if params != nil {
+		if params.Limit != nil {
+			r.query.Set("limit", text(*params.Limit))
+		}
+		if params.After != nil {
+			r.query.Set("after", text(*params.After))
+		}
+		if params.From != nil {
+			r.query.Set("from", text(*params.From))
+		}
+		if params.To != nil {
+			r.query.Set("to", text(*params.To))
+		}
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+	}
+	return send[ListBodyLookBody](ctx, c, r)
 }
 
 // ListRequests: Your municipality's requests with one status, earliest due date first

@@ -81,7 +81,7 @@ func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person do
 
 	for _, e := range seen {
 		if e.Actor != person {
-			d.Reads = append(d.Reads, exposureEntry(e, d.seenAs(e, person)))
+			d.Reads = append(d.Reads, exposureEntry(e, seenAs(e, person, d.Profile.Merged)))
 		}
 	}
 	d.Activity = activity(append([]domain.UserID{person}, d.Profile.Merged...),
@@ -89,10 +89,11 @@ func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person do
 	return d, nil
 }
 
-// seenAs returns the record under which a read covered the person.
-func (d Dossier) seenAs(e domain.Recorded, person domain.UserID) domain.UserID {
+// seenAs returns the record under which a read covered a person: theirs, or one that was
+// merged into it.
+func seenAs(e domain.Recorded, person domain.UserID, merged []domain.UserID) domain.UserID {
 	read, is := e.Event.(*domain.PersonalDataRead)
-	for _, id := range d.Profile.Merged {
+	for _, id := range merged {
 		if is && slices.Contains(read.Subjects, id) {
 			return id
 		}

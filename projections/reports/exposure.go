@@ -3,6 +3,7 @@ package reports
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -103,6 +104,62 @@ func exposureEntry(r domain.Recorded, subject domain.UserID) ExposureEntry {
 	return x
 }
 
+// Period limits when something was recorded; a zero instant does not.
+type Period struct {
+	From time.Time // at this instant or later
+	To   time.Time // before this instant
+}
+
+// Reads lists the reads of a person's data by others, newest first, as their dossier has
+// them: also those of records that were merged into theirs. Errors: validation_failed,
+// unavailable.
+func (r *Reports) Reads(
+	ctx context.Context, tenant domain.TenantID, person domain.UserID, period Period, page projections.Page,
+) (projections.Listing[ExposureEntry], error) {
+	upTo, more, err := behind(page)
+	if err != nil || !more {
+		return projections.Listing[ExposureEntry]{}, err
+	}
+	q := eventstore.Query{
+		Tenant: tenant, UpTo: upTo, From: period.From, To: period.To,
+		Types: []string{(*domain.PersonalDataRead)(nil).EventType()},
+	}
+	byOthers := func(e domain.Recorded) bool { return e.Actor != person }
+
+	var found []domain.Recorded
+	var merged []domain.UserID
+	err = r.wholePerson(ctx, tenant, func(tx pgx.Tx) (err error) {
+		if merged, err = r.mergedInto(ctx, tx, tenant, person); err != nil {
+			return err
+		}
+		for _, id := range append([]domain.UserID{person}, merged...) {
+			q.Seen = id
+			reads, err := r.readsOf(ctx, tx, q, page.Fetch(), byOthers)
+			if err != nil {
+				return err
+			}
+			found = append(found, reads...)
+		}
+		return nil
+	})
+
+	found = inOrder(found)
+	slices.Reverse(found)
+	found = found[:min(len(found), page.Fetch())]
+	return projections.List(found, err, page, func(e domain.Recorded) (ExposureEntry, string) {
+		return exposureEntry(e, seenAs(e, person, merged)), projections.PositionCursor(e.Position)
+	})
+}
+
+// mergedInto returns the records that were merged into a person's.
+func (r *Reports) mergedInto(
+	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, person domain.UserID,
+) ([]domain.UserID, error) {
+	events, err := r.reader.InStreams(ctx, tx, tenant, domain.UserStream, []uuid.UUID{person.UUID},
+		eventstore.Place{}, math.MaxInt64, math.MaxInt32)
+	return domain.Fold[domain.Resident](events).Merged, err
+}
+
 // readsAtOnce is how many reads are judged at once: of those that name nobody, either
 // most or none covered a given person.
 const readsAtOnce = 500
@@ -117,38 +174,52 @@ func (r *Reports) reads(
 		return nil, err
 	}
 
-	q.UpTo, q.Newest, q.Limit, q.Tenant = upTo, true, max(page.Fetch(), readsAtOnce), scope.tenant
-	err = r.asTenant(ctx, scope.tenant, func(tx pgx.Tx) error {
-		c := r.coverage(tx, scope.tenant, q.Seen)
-		began, err := c.began(ctx)
-		if err != nil || began == 0 {
-			return err
-		}
-
-		for q.After = began; ; {
-			events, err := r.reader.Find(ctx, tx, q)
-			if err != nil {
-				return err
-			}
-			covering, err := c.only(ctx, events)
-			if err != nil {
-				return err
-			}
-
-			found = append(found, covering...)
-			if len(found) >= page.Fetch() {
-				found = found[:page.Fetch()]
-				return nil
-			}
-			if len(events) < q.Limit {
-				return nil
-			}
-			if q.UpTo = events[len(events)-1].Position - 1; q.UpTo <= began {
-				return nil
-			}
-		}
+	q.UpTo, q.Tenant = upTo, scope.tenant
+	all := func(domain.Recorded) bool { return true }
+	err = r.asTenant(ctx, scope.tenant, func(tx pgx.Tx) (err error) {
+		found, err = r.readsOf(ctx, tx, q, page.Fetch(), all)
+		return err
 	})
 	return found, err
+}
+
+// readsOf finds the newest reads that can have covered the person whom a query is about,
+// at most as many as are wanted.
+func (r *Reports) readsOf(
+	ctx context.Context, tx pgx.Tx, q eventstore.Query, want int, wanted func(domain.Recorded) bool,
+) (found []domain.Recorded, err error) {
+	c := r.coverage(tx, q.Tenant, q.Seen)
+	began, err := c.began(ctx)
+	if err != nil || began == 0 {
+		return nil, err
+	}
+
+	q.Newest, q.Limit = true, max(want, readsAtOnce)
+	for q.After = began; ; {
+		events, err := r.reader.Find(ctx, tx, q)
+		if err != nil {
+			return nil, err
+		}
+		covering, err := c.only(ctx, events)
+		if err != nil {
+			return nil, err
+		}
+
+		for _, e := range covering {
+			if wanted(e) {
+				found = append(found, e)
+			}
+		}
+		if len(found) >= want {
+			return found[:want], nil
+		}
+		if len(events) < q.Limit {
+			return found, nil
+		}
+		if q.UpTo = events[len(events)-1].Position - 1; q.UpTo <= began {
+			return found, nil
+		}
+	}
 }
 
 // newest finds a page of events, newest first, and the first of the next page if there is

@@ -56,6 +56,7 @@ func TestADossierHoldsWhatMergedRecordsHold(t *testing.T) {
 		for _, r := range d.Reads {
 			looks = append(looks, l.names[r.Position])
 		}
+		w.sameReads(t, anna, d)
 		return d, requests, looks
 	}
 
