@@ -280,6 +280,7 @@ func TestHalfSetConfigurationsAreRefused(t *testing.T) {
 		return apphttp.Config{
 			Commands: w.handler, Queries: w.queries, Reports: w.reports,
 			Ready:  func(contextOf) apphttp.ReadyState { return apphttp.ReadyState{} },
+			System: noSystem,
 			Logger: discard(), Metrics: prometheus.NewRegistry(), Version: "0.1.0", Tokens: tokens(),
 		}
 	}
@@ -293,6 +294,7 @@ func TestHalfSetConfigurationsAreRefused(t *testing.T) {
 		"no queries":     func(c *apphttp.Config) { c.Queries = nil },
 		"no reports":     func(c *apphttp.Config) { c.Reports = nil },
 		"no readiness":   func(c *apphttp.Config) { c.Ready = nil },
+		"no system":      func(c *apphttp.Config) { c.System = nil },
 		"no logger":      func(c *apphttp.Config) { c.Logger = nil },
 		"no metrics":     func(c *apphttp.Config) { c.Metrics = nil },
 		"no version":     func(c *apphttp.Config) { c.Version = "" },

@@ -67,6 +67,7 @@ func newRealWorld(t *testing.T, settings ...func(*pgxpool.Config)) (*world, *pgx
 		Version: "0.1.0", Metrics: prometheus.NewRegistry(),
 		Tokens: apphttp.Tokens{Secret: []byte(secret), Issuer: "trust", Audience: "trust", Access: time.Hour},
 		Ready:  func(context.Context) apphttp.ReadyState { return apphttp.ReadyState{} },
+		System: noSystem,
 		Logger: slog.New(slog.NewJSONHandler(w.log, nil)),
 	})
 	must(t, err)
@@ -82,6 +83,9 @@ func newRealWorld(t *testing.T, settings ...func(*pgxpool.Config)) (*world, *pgx
 
 	return w, pool
 }
+
+// noSystem is for tests that do not look at the followers.
+func noSystem(context.Context) (apphttp.SystemState, error) { return apphttp.SystemState{}, nil }
 
 // work runs all projectors until the test ends, and then compares every read table with
 // the log.

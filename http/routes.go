@@ -689,6 +689,12 @@ func routes() []route {
 			codes:   []domain.Code{domain.CodeInvalid, domain.CodeNotFound},
 		},
 		{
+			id: "get_system", method: "GET", path: api + "/system",
+			who: platformAdmins, rate: accountRate, waits: logItself,
+			serve:   on((*server).system),
+			summary: "How far the log and each of its followers are, and what an operator must resolve",
+		},
+		{
 			id: "audit_log", method: "GET", path: api + "/audit-logs",
 			who: auditors, rate: accountRate, waits: logItself,
 			serve:   on((*server).auditLog),

@@ -32,9 +32,12 @@ type Config struct {
 	Reports  Reports
 	Tokens   Tokens
 	Ready    func(ctx context.Context) ReadyState
-	Logger   *slog.Logger
-	Metrics  *prometheus.Registry
-	Version  string
+	// System looks up how far the log and its followers are, for operators. Error:
+	// unavailable.
+	System  func(ctx context.Context) (SystemState, error)
+	Logger  *slog.Logger
+	Metrics *prometheus.Registry
+	Version string
 
 	// AllowedOrigins are those of browsers' pages, never "*"; empty: none.
 	AllowedOrigins []string
@@ -244,9 +247,9 @@ func on[I, O any](handle func(*server, context.Context, commands.Call, *I) (*O, 
 // complete checks the settings and fills in the defaults.
 func (c *Config) complete() error {
 	switch {
-	case c.Commands == nil || c.Queries == nil || c.Reports == nil || c.Ready == nil || c.Logger == nil ||
-		c.Metrics == nil || c.Version == "":
-		return errors.New("commands, queries, reports, readiness, logger, metrics and version must be given")
+	case c.Commands == nil || c.Queries == nil || c.Reports == nil || c.Ready == nil || c.System == nil ||
+		c.Logger == nil || c.Metrics == nil || c.Version == "":
+		return errors.New("commands, queries, reports, readiness, system, logger, metrics and version must be given")
 	}
 
 	for _, origin := range c.AllowedOrigins {

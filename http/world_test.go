@@ -38,6 +38,7 @@ type world struct {
 	api     http.Handler
 	log     *safeBuffer
 	ready   apphttp.ReadyState
+	system  apphttp.SystemState
 
 	// tenants are the municipalities by code.
 	tenants map[string]domain.TenantID
@@ -108,6 +109,7 @@ func newWorld(t testing.TB, settings ...func(*apphttp.Config)) *world {
 		Metrics: prometheus.NewRegistry(),
 		Tokens:  apphttp.Tokens{Secret: []byte(secret), Issuer: "trust", Audience: "trust", Access: 30 * time.Minute},
 		Ready:   func(context.Context) apphttp.ReadyState { return w.ready },
+		System:  func(context.Context) (apphttp.SystemState, error) { return w.system, nil },
 		Logger:  slog.New(slog.NewJSONHandler(w.log, nil)), AllowedOrigins: []string{"http://localhost:3000"},
 	}
 

@@ -45,7 +45,8 @@ func newAPI(o *opened, log *slog.Logger) (http.Handler, error) {
 
 	return apphttp.New(apphttp.Config{
 		Commands: o.handler, Queries: queries, Reports: o.reports,
-		Ready: newReadiness(o, observer).shared, Logger: log, Metrics: metrics,
+		Ready: newReadiness(o, observer).shared, System: systemView{o.pool, o.store, observer}.look,
+		Logger: log, Metrics: metrics,
 
 		Version: version, Environment: environment, Debug: c.Debug,
 		AllowedOrigins: c.Origins, TrustedProxies: c.Proxies, ScrapeFrom: c.Scrapers,

@@ -291,6 +291,13 @@ const (
 	ExternalIDTypeOther            ExternalIDType = "other"
 )
 
+// Defines values for FollowerBodyState.
+const (
+	FollowerBodyStateHalted  FollowerBodyState = "halted"
+	FollowerBodyStateRunning FollowerBodyState = "running"
+	FollowerBodyStateStopped FollowerBodyState = "stopped"
+)
+
 // Defines values for HealthStatus.
 const (
 	HealthStatusHealthy HealthStatus = "healthy"
@@ -646,6 +653,13 @@ const (
 	UserBodyRoleFieldWorker UserBodyRole = "field_worker"
 	UserBodyRoleManager     UserBodyRole = "manager"
 	UserBodyRoleSapsLiaison UserBodyRole = "saps_liaison"
+)
+
+// Defines values for WarningCode.
+const (
+	WarningCodeClockDiffers     WarningCode = "clock_differs"
+	WarningCodeNoWrites         WarningCode = "no_writes"
+	WarningCodeRecordedInFuture WarningCode = "recorded_in_future"
 )
 
 // Defines values for WithdrawnConsentBodyChannel.
@@ -1669,6 +1683,49 @@ type FieldError struct {
 	Field   string `json:"field"`
 	Message string `json:"message"`
 }
+
+// FollowerBody defines model for FollowerBody.
+type FollowerBody struct {
+	// Ahead It has applied events that the log does not hold, because the log went backwards.
+	//
+	// Examples: false
+	Ahead bool `json:"ahead"`
+
+	// CaughtUp It has applied all that the log holds.
+	//
+	// Examples: true
+	CaughtUp bool `json:"caught_up"`
+
+	// ErrorSince Since when it has been halted; null: it is not.
+	ErrorSince *time.Time `json:"error_since"`
+
+	// Lag How many events it has yet to read.
+	//
+	// Examples: 0
+	Lag int64 `json:"lag"`
+
+	// LastError Why it halted or, if error_since is null, why its leading process last stepped down; null: no error.
+	//
+	// Examples: event 1044: the event's JSON is malformed
+	LastError *string `json:"last_error"`
+
+	// Name Examples: users
+	Name string `json:"name"`
+
+	// Position It has applied every event up to here.
+	//
+	// Examples: 1043
+	Position int64 `json:"position"`
+
+	// SeenAt Its last sign of life; null: it never ran.
+	SeenAt *time.Time `json:"seen_at"`
+
+	// State halted: it does not get past the event after its position. stopped: no process runs it.
+	State FollowerBodyState `json:"state"`
+}
+
+// FollowerBodyState halted: it does not get past the event after its position. stopped: no process runs it.
+type FollowerBodyState string
 
 // FulfilRequestBody defines model for FulfilRequestBody.
 type FulfilRequestBody struct {
@@ -2748,6 +2805,26 @@ type SignInCodeBody struct {
 	IdentityDocument string `json:"identity_document"`
 }
 
+// SystemBody defines model for SystemBody.
+type SystemBody struct {
+	// CheckedAt When this was looked up.
+	CheckedAt time.Time `json:"checked_at"`
+
+	// Followers What follows the log, such as read tables, in order of name.
+	Followers []FollowerBody `json:"followers"`
+
+	// Log The id of the log that positions belong to.
+	Log uuid.UUID `json:"log"`
+
+	// Position The log's newest position.
+	//
+	// Examples: 1043
+	Position int64 `json:"position"`
+
+	// Warnings Trouble that an operator must resolve.
+	Warnings []Warning `json:"warnings"`
+}
+
 // TextsBody defines model for TextsBody.
 type TextsBody struct {
 	// Af Examples: Om jou van geleenthede te vertel
@@ -2868,6 +2945,20 @@ type VerifyEmailBody struct {
 	// Examples: the code that was sent
 	Code *string `json:"code,omitempty"`
 }
+
+// Warning defines model for Warning.
+type Warning struct {
+	// Code no_writes: nothing is recorded. recorded_in_future: the newest event was recorded ahead of the database's clock. clock_differs: the clocks of server and database are more than 5 s apart, so nothing is recorded.
+	Code WarningCode `json:"code"`
+
+	// Detail The same in words, for an operator.
+	//
+	// Examples: the database is read-only
+	Detail string `json:"detail"`
+}
+
+// WarningCode no_writes: nothing is recorded. recorded_in_future: the newest event was recorded ahead of the database's clock. clock_differs: the clocks of server and database are more than 5 s apart, so nothing is recorded.
+type WarningCode string
 
 // WithdrawConsentBody defines model for WithdrawConsentBody.
 type WithdrawConsentBody struct {
@@ -4014,6 +4105,18 @@ type RotateSecretParams struct {
 
 	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
+// GetSystemParams defines parameters for GetSystem.
+type GetSystemParams struct {
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // ListUsersParams defines parameters for ListUsers.
@@ -5798,6 +5901,27 @@ func (c *Client) RotateSecret(ctx context.Context, id uuid.UUID, body *RotateSec
 		}
 	}
 	return send[IssuedSecretBody](ctx, c, r)
+}
+
+// GetSystem: How far the log and each of its followers are, and what an operator must resolve
+//
+// For: platform admin.
+//
+//	GET /api/v1/system
+func (c *Client) GetSystem(ctx context.Context, params *GetSystemParams) (*Answer[SystemBody], error) {
+	r := newRequest(http.MethodGet, "/api/v1/system")
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+	}
+	return send[SystemBody](ctx, c, r)
 }
 
 // ListUsers: People of your municipality, newest first; field workers search by exact email, phone, external id
