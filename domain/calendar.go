@@ -15,6 +15,28 @@ const requestDays = 30
 // southAfrica is UTC+2 all year.
 func southAfrica() *time.Location { return time.FixedZone("SAST", 2*60*60) }
 
+// DateOf returns the day in South Africa at an instant.
+func DateOf(at time.Time) Date { return Date(at.In(southAfrica()).Format(dateForm)) }
+
+// AddDays returns the day so many days later; of what is no date it returns the zero Date.
+func (d Date) AddDays(n int) Date {
+	begins := d.Begins()
+	if begins.IsZero() {
+		return ""
+	}
+	return DateOf(begins.AddDate(0, 0, n))
+}
+
+// Begins returns the instant at which the day begins in South Africa; of what is no date
+// it returns the zero time.
+func (d Date) Begins() time.Time {
+	at, err := time.ParseInLocation(dateForm, string(d), southAfrica())
+	if err != nil {
+		return time.Time{}
+	}
+	return at
+}
+
 // DueDate returns the day by which a request lodged at an instant must be answered: the
 // 30th calendar day after it in South Africa or, if that is a Sunday or a public holiday,
 // the next day that is neither (Interpretation Act 33 of 1957, s4; POPIA regulations).

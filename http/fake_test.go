@@ -909,6 +909,13 @@ func (r *fakeReports) Reads(
 	return projections.Listing[reports.ExposureEntry]{}, nil
 }
 
+func (r *fakeReports) Activity(
+	_ context.Context, _ domain.TenantID, days int, now time.Time,
+) (reports.Activity, error) {
+	today := domain.DateOf(now)
+	return reports.Activity{Position: int64(len(r.store.events())), From: today.AddDays(1 - days), To: today}, nil
+}
+
 func (r *fakeReports) Audit(
 	context.Context, reports.AuditScope, reports.AuditFilter, projections.Page,
 ) (projections.Listing[reports.AuditEntry], error) {

@@ -689,6 +689,13 @@ func routes() []route {
 			codes:   []domain.Code{domain.CodeInvalid, domain.CodeNotFound},
 		},
 		{
+			id: "activity", method: "GET", path: api + "/compliance/activity",
+			who: overseers, rate: accountRate, waits: logItself,
+			serve:   on((*server).activity),
+			summary: "What was recorded in your municipality of late, who looked most, and which requests wait",
+			codes:   []domain.Code{domain.CodeInvalid},
+		},
+		{
 			id: "get_system", method: "GET", path: api + "/system",
 			who: platformAdmins, rate: accountRate, waits: logItself,
 			serve:   on((*server).system),

@@ -116,6 +116,8 @@ type Reports interface {
 	// Reads lists the reads of a person's data by others, newest first.
 	Reads(ctx context.Context, tenant domain.TenantID, person domain.UserID, period reports.Period,
 		page projections.Page) (projections.Listing[reports.ExposureEntry], error)
+	// Activity counts what was recorded in a tenant on the last days.
+	Activity(ctx context.Context, tenant domain.TenantID, days int, now time.Time) (reports.Activity, error)
 	Audit(ctx context.Context, scope reports.AuditScope, f reports.AuditFilter,
 		page projections.Page) (projections.Listing[reports.AuditEntry], error)
 }

@@ -506,6 +506,14 @@ const (
 	PurposeBodyBasisSubjectInterest    PurposeBodyBasis = "subject_interest"
 )
 
+// Defines values for ReaderBodyActorKind.
+const (
+	ReaderBodyActorKindAnonymous ReaderBodyActorKind = "anonymous"
+	ReaderBodyActorKindOperator  ReaderBodyActorKind = "operator"
+	ReaderBodyActorKindPerson    ReaderBodyActorKind = "person"
+	ReaderBodyActorKindProgram   ReaderBodyActorKind = "program"
+)
+
 // Defines values for ReadyStatus.
 const (
 	ReadyStatusDegraded ReadyStatus = "degraded"
@@ -867,6 +875,33 @@ const (
 	ListUsersParamsHasAccountFalse ListUsersParamsHasAccount = "false"
 	ListUsersParamsHasAccountTrue  ListUsersParamsHasAccount = "true"
 )
+
+// ActivityBody defines model for ActivityBody.
+type ActivityBody struct {
+	// Days What was recorded on each day for each purpose; what had none is left out. Claims by other systems do not count. What was annulled later counts on the day when it was recorded.
+	Days []DayBody `json:"days"`
+
+	// From The first day, by the South African calendar.
+	//
+	// Examples: 2026-03-01
+	From string `json:"from"`
+
+	// Position As known at this position.
+	//
+	// Examples: 1050
+	Position int64 `json:"position"`
+
+	// Readers The 50 accounts with the most looks at other people's data in the period, in its last 30 days at most.
+	Readers []ReaderBody `json:"readers"`
+
+	// Requests Requests of data subjects that are open.
+	Requests OpenBody `json:"requests"`
+
+	// To The last day: today.
+	//
+	// Examples: 2026-03-30
+	To string `json:"to"`
+}
 
 // AffectedBody defines model for AffectedBody.
 type AffectedBody struct {
@@ -1503,6 +1538,26 @@ type CreateUserBodyPreferredLanguage string
 //
 // Examples: manager
 type CreateUserBodyRole string
+
+// DayBody defines model for DayBody.
+type DayBody struct {
+	// Day When it was recorded, by the South African calendar.
+	//
+	// Examples: 2026-03-14
+	Day string `json:"day"`
+
+	// Granted Examples: 41
+	Granted int64 `json:"granted"`
+
+	// Purpose Examples: sms_alert
+	Purpose string `json:"purpose"`
+
+	// Refused Examples: 6
+	Refused int64 `json:"refused"`
+
+	// Withdrawn Examples: 2
+	Withdrawn int64 `json:"withdrawn"`
+}
 
 // DecidedBody defines model for DecidedBody.
 type DecidedBody struct {
@@ -2302,6 +2357,22 @@ type NoticeStruct struct {
 	Texts      TextsBody  `json:"texts"`
 }
 
+// OpenBody defines model for OpenBody.
+type OpenBody struct {
+	// DueIn7Days Of these, are due today or within 7 days.
+	//
+	// Examples: 3
+	DueIn7Days int64 `json:"due_in_7_days"`
+
+	// Open Examples: 12
+	Open int64 `json:"open"`
+
+	// Overdue Of these, were due before today.
+	//
+	// Examples: 1
+	Overdue int64 `json:"overdue"`
+}
+
 // PasswordResetBody defines model for PasswordResetBody.
 type PasswordResetBody struct {
 	// Email Examples: nomsa@example.org
@@ -2423,6 +2494,34 @@ type PurposeBody struct {
 
 // PurposeBodyBasis defines model for PurposeBody.Basis.
 type PurposeBodyBasis string
+
+// ReaderBody defines model for ReaderBody.
+type ReaderBody struct {
+	// Actor The account, or the service account of a program, that read; null: operators.
+	Actor *uuid.UUID `json:"actor"`
+
+	// ActorKind What the actor is.
+	ActorKind ReaderBodyActorKind `json:"actor_kind"`
+
+	// ActorName The name of a program; null for anybody else.
+	ActorName *string `json:"actor_name"`
+
+	// ActorRole The actor's role at the newest look.
+	//
+	// Examples: manager
+	ActorRole string `json:"actor_role"`
+
+	// Looks Examples: 117
+	Looks int64 `json:"looks"`
+
+	// People How many people were named in these looks, each time counted. A look at more people than are listed names nobody.
+	//
+	// Examples: 204
+	People int64 `json:"people"`
+}
+
+// ReaderBodyActorKind What the actor is.
+type ReaderBodyActorKind string
 
 // Ready defines model for Ready.
 type Ready struct {
@@ -3190,6 +3289,21 @@ type RegisterParams struct {
 
 	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
+// ActivityParams defines parameters for Activity.
+type ActivityParams struct {
+	// Days How many days, up to today.
+	Days *int64 `form:"days,omitempty" json:"days,omitempty"`
+
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // ExportConsentsParams defines parameters for ExportConsents.
@@ -4506,6 +4620,30 @@ func (c *Client) Register(ctx context.Context, body RegisterBody, params *Regist
 		}
 	}
 	return send[UserBody](ctx, c, r)
+}
+
+// Activity: What was recorded in your municipality of late, who looked most, and which requests wait
+//
+// For: manager, admin.
+//
+//	GET /api/v1/compliance/activity
+func (c *Client) Activity(ctx context.Context, params *ActivityParams) (*Answer[ActivityBody], error) {
+	r := newRequest(http.MethodGet, "/api/v1/compliance/activity")
+	if params != nil {
+		if params.Days != nil {
+			r.query.Set("days", text(*params.Days))
+		}
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+	}
+	return send[ActivityBody](ctx, c, r)
 }
 
 // ExportConsents: Stream the state of the municipality's consents at an instant, replayed from events

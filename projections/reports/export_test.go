@@ -6,3 +6,6 @@ import "context"
 func (r *Reports) TakeTurns(ctx context.Context) (release func(), err error) {
 	return func() { r.whole.Release(wholeAtOnce) }, r.whole.Acquire(ctx, wholeAtOnce)
 }
+
+// FoldActivityBy sets how many events Activity folds at once.
+func (r *Reports) FoldActivityBy(page int) { r.activity.page = page }

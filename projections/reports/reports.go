@@ -22,6 +22,8 @@ type Reports struct {
 	pool   *pgxpool.Pool
 	reader *eventstore.Reader
 	whole  *semaphore.Weighted // bounds the reports on everything about one person
+
+	activity activities // what was counted for Activity
 }
 
 // wholeAtOnce is how many reports on everything about one person run at once: a person
@@ -31,7 +33,10 @@ const wholeAtOnce = 2
 
 // New makes Reports on a pool that connects as trust_query.
 func New(pool *pgxpool.Pool, reader *eventstore.Reader) *Reports {
-	return &Reports{pool: pool, reader: reader, whole: semaphore.NewWeighted(wholeAtOnce)}
+	return &Reports{
+		pool: pool, reader: reader, whole: semaphore.NewWeighted(wholeAtOnce),
+		activity: activities{of: map[domain.TenantID]*keptCounts{}, page: activityPage},
+	}
 }
 
 // asTenant reads under the row-level security of one tenant.

@@ -1,0 +1,428 @@
+package reports
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore"
+)
+
+// Activity is what was recorded in a tenant from one day to another, and what waits.
+type Activity struct {
+	Position int64 // the log's head that it rests on
+	From, To domain.Date
+	Days     []DayCount    // in order of day and purpose; only what occurred
+	Readers  []ReaderCount // the most looks first, in the last readerDays days at most
+	Requests RequestCount
+}
+
+// readersFrom is the first day of which looks are counted.
+func (a Activity) readersFrom() domain.Date { return max(a.From, a.To.AddDays(1-readerDays)) }
+
+// DayCount is how many decisions about one purpose were recorded on one day in South
+// Africa.
+type DayCount struct {
+	Day     domain.Date
+	Purpose string
+
+	Granted, Refused, Withdrawn int
+}
+
+// ReaderCount is how often an account looked at other people's data.
+type ReaderCount struct {
+	Actor  domain.UserID // zero: operators
+	Role   string        // at the newest look
+	Looks  int
+	People int // who were named in these looks, each time counted
+}
+
+// RequestCount is how many requests are open.
+type RequestCount struct {
+	Open    int
+	Overdue int // of these, were due before today
+	DueSoon int // of these, are due today or within soon days
+}
+
+const (
+	// MostActivityDays is the longest period of an Activity.
+	MostActivityDays = 366
+	// readerDays is the longest period in which readers are counted.
+	readerDays = 30
+	// mostReaders is how many of them are listed.
+	mostReaders = 50
+	soon        = 7
+)
+
+// Activity counts what was recorded in a tenant on the last days, up to today. Counts are
+// kept from one question to the next, and only newer events are folded into them; what is
+// kept is never more than the log says. If the time of a question does not suffice to
+// count everything for the first time, the next one goes on from there. Error:
+// unavailable.
+func (r *Reports) Activity(
+	ctx context.Context, tenant domain.TenantID, days int, now time.Time,
+) (a Activity, err error) {
+	days = min(max(days, 1), MostActivityDays)
+	a.To = domain.DateOf(now)
+	a.From = a.To.AddDays(1 - days)
+
+	// Locked before the snapshot is taken, so that no snapshot is older than the counts.
+	kept, unlock, err := r.activity.lock(ctx, tenant)
+	if err != nil {
+		return Activity{}, err
+	}
+	defer unlock()
+
+	err = r.asTenant(ctx, tenant, func(tx pgx.Tx) (err error) {
+		if a.Position, err = eventstore.Head(ctx, tx); err != nil {
+			return err
+		}
+		return r.catchUp(ctx, tx, tenant, kept, a)
+	})
+	if err != nil {
+		return Activity{}, err
+	}
+	kept.report(&a)
+	return a, nil
+}
+
+// catchUp brings kept counts to the log's head, or counts anew if they are not of this
+// log or lack days that are asked for.
+func (r *Reports) catchUp(ctx context.Context, tx pgx.Tx, tenant domain.TenantID, kept *keptCounts, a Activity) error {
+	log, err := eventstore.LogID(ctx, tx)
+	if err != nil {
+		return err
+	}
+	whole := kept.log == log && kept.last <= a.Position &&
+		kept.since <= a.From && kept.readersSince <= a.readersFrom()
+	if whole {
+		if whole, err = r.stillHas(ctx, tx, tenant, kept.last, kept.lastID); err != nil {
+			return err
+		}
+	}
+
+	for {
+		if !whole {
+			since := a.To.AddDays(1 - MostActivityDays)
+			if err := r.countAnew(ctx, tx, tenant, kept, log, since, a.Position); err != nil {
+				return err
+			}
+		}
+		if whole, err = r.foldNewer(ctx, tx, tenant, kept, a.Position); whole || err != nil {
+			kept.forget(a.To)
+			return err
+		}
+	}
+}
+
+// stillHas reports whether a tenant still has an event at a position. A log that went
+// backwards and forwards again has another.
+func (r *Reports) stillHas(
+	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, position int64, id uuid.UUID,
+) (bool, error) {
+	if id == uuid.Nil {
+		return true, nil
+	}
+	found, err := r.reader.Find(ctx, tx, eventstore.Query{
+		Tenant: tenant, After: position - 1, UpTo: position, Sealed: true,
+	})
+	return len(found) == 1 && found[0].EventID == id, err
+}
+
+// countAnew begins to count at the first day that may be asked for. Of what came before,
+// only the requests that are open matter.
+func (r *Reports) countAnew(ctx context.Context, tx pgx.Tx, tenant domain.TenantID, kept *keptCounts, log uuid.UUID,
+	since domain.Date, head int64,
+) error {
+	before, err := eventstore.PositionAt(ctx, tx, since.Begins().Add(-time.Microsecond))
+	if err != nil {
+		return err
+	}
+
+	anew := newCounts(log, since, head)
+	types := []string{
+		(*domain.RequestLodged)(nil).EventType(), (*domain.RequestFulfilled)(nil).EventType(),
+		(*domain.RequestRefused)(nil).EventType(),
+	}
+	if before > 0 {
+		for more := true; more; {
+			if more, err = r.foldPage(ctx, tx, tenant, &anew, types, before); err != nil {
+				return err
+			}
+		}
+	}
+	anew.last, anew.lastID = before, uuid.Nil
+	kept.counts = anew
+	return nil
+}
+
+// foldNewer folds the events after the last one that was counted. It returns false if one
+// that was counted has been disowned since.
+func (r *Reports) foldNewer(
+	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, kept *keptCounts, head int64,
+) (whole bool, err error) {
+	waited := false
+	for more := true; more; {
+		if more, err = r.foldPage(ctx, tx, tenant, &kept.counts, activityTypes(), head); err != nil {
+			return false, err
+		}
+		if kept.disowned {
+			return false, nil
+		}
+
+		// A long count waits for its turn, as the reports on everything about one person do.
+		if more && !waited {
+			if err := r.whole.Acquire(ctx, 1); err != nil {
+				return false, eventstore.Unavailable(err)
+			}
+			defer r.whole.Release(1)
+			waited = true
+		}
+	}
+	return true, nil
+}
+
+// activityPage is how many events are folded at once.
+const activityPage = 2000
+
+// foldPage folds a page of events, and reports whether there may be more.
+func (r *Reports) foldPage(
+	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, c *counts, types []string, upTo int64,
+) (more bool, err error) {
+	if upTo <= c.last {
+		return false, nil
+	}
+	events, err := r.reader.Find(ctx, tx, eventstore.Query{
+		Tenant: tenant, Types: types, After: c.last, UpTo: upTo, Limit: r.activity.page, Sealed: true,
+	})
+	if err != nil {
+		return false, err
+	}
+
+	for _, e := range events {
+		c.add(e)
+	}
+	return len(events) == r.activity.page, nil
+}
+
+// activityTypes lists the types of the events that are counted.
+func activityTypes() []string {
+	return []string{
+		(*domain.ConsentGranted)(nil).EventType(), (*domain.ConsentRefused)(nil).EventType(),
+		(*domain.ConsentWithdrawn)(nil).EventType(), (*domain.PersonalDataRead)(nil).EventType(),
+		(*domain.RequestLodged)(nil).EventType(), (*domain.RequestFulfilled)(nil).EventType(),
+		(*domain.RequestRefused)(nil).EventType(), (*domain.EventDisowned)(nil).EventType(),
+	}
+}
+
+// counts are what events up to one position say, by day.
+type counts struct {
+	log    uuid.UUID
+	since  domain.Date // the first day that decisions are counted of
+	head   int64       // the log's head when the count began
+	last   int64       // position of the newest event that was counted
+	lastID uuid.UUID   // zero: none was
+	// readersSince is the first day that looks are counted of.
+	readersSince domain.Date
+	// disowned says that an event was disowned after the count began, which may have been
+	// counted.
+	disowned bool
+
+	decisions map[dayOfPurpose]*decisions
+	looks     map[dayOfReader]*looks
+	open      map[domain.RequestID]domain.Date // when each is due
+}
+
+type dayOfPurpose struct {
+	day     domain.Date
+	purpose string
+}
+
+type decisions struct{ granted, refused, withdrawn int }
+
+type dayOfReader struct {
+	day   domain.Date
+	actor domain.UserID
+}
+
+type looks struct {
+	role          string
+	looks, people int
+}
+
+func newCounts(log uuid.UUID, since domain.Date, head int64) counts {
+	return counts{
+		log: log, since: since, readersSince: since, head: head, decisions: map[dayOfPurpose]*decisions{},
+		looks: map[dayOfReader]*looks{}, open: map[domain.RequestID]domain.Date{},
+	}
+}
+
+// add counts an event. What was copied from another record of the same person was counted
+// there.
+func (c *counts) add(r domain.Recorded) {
+	c.last, c.lastID = r.Position, r.EventID
+
+	switch e := r.Event.(type) {
+	case *domain.ConsentGranted:
+		if e.Copy == nil {
+			c.of(r, e.Purpose).granted++
+		}
+	case *domain.ConsentRefused:
+		if e.Copy == nil {
+			c.of(r, e.Purpose).refused++
+		}
+	case *domain.ConsentWithdrawn:
+		if e.Copy == nil {
+			c.of(r, e.Purpose).withdrawn++
+		}
+	case *domain.PersonalDataRead:
+		c.look(r, len(e.Subjects))
+	case *domain.RequestLodged:
+		c.open[e.RequestID] = e.DueOn
+	case *domain.RequestFulfilled:
+		delete(c.open, e.RequestID)
+	case *domain.RequestRefused:
+		delete(c.open, e.RequestID)
+	case *domain.EventDisowned:
+		// What was disowned before the count began is not read.
+		c.disowned = c.disowned || r.Position > c.head
+	}
+}
+
+func (c *counts) of(r domain.Recorded, purpose string) *decisions {
+	at := dayOfPurpose{domain.DateOf(r.RecordedAt), purpose}
+	d, known := c.decisions[at]
+	if !known {
+		d = &decisions{}
+		c.decisions[at] = d
+	}
+	return d
+}
+
+func (c *counts) look(r domain.Recorded, people int) {
+	at := dayOfReader{domain.DateOf(r.RecordedAt), r.Actor}
+	l, known := c.looks[at]
+	if !known {
+		l = &looks{}
+		c.looks[at] = l
+	}
+	l.role, l.looks, l.people = r.Metadata.ActorRole, l.looks+1, l.people+people
+}
+
+// keptCounts are the counts of one tenant.
+type keptCounts struct {
+	counts
+	turn chan struct{} // holds one token while somebody uses them
+	used uint64        // the number of the newest use, see activities
+}
+
+// forget drops the days that nobody can ask for on a day or later.
+func (k *keptCounts) forget(today domain.Date) {
+	if since := today.AddDays(1 - MostActivityDays); since > k.since {
+		k.since = since
+		maps.DeleteFunc(k.decisions, func(at dayOfPurpose, _ *decisions) bool { return at.day < since })
+	}
+	if since := today.AddDays(1 - readerDays); since > k.readersSince {
+		k.readersSince = since
+		maps.DeleteFunc(k.looks, func(at dayOfReader, _ *looks) bool { return at.day < since })
+	}
+}
+
+// report fills in what was counted in a period.
+func (k *keptCounts) report(a *Activity) {
+	for at, n := range k.decisions {
+		if a.From <= at.day && at.day <= a.To {
+			a.Days = append(a.Days, DayCount{at.day, at.purpose, n.granted, n.refused, n.withdrawn})
+		}
+	}
+	slices.SortFunc(a.Days, func(x, y DayCount) int {
+		return cmp.Or(cmp.Compare(x.Day, y.Day), cmp.Compare(x.Purpose, y.Purpose))
+	})
+
+	a.Readers = k.readers(a.readersFrom(), a.To)
+	a.Requests.Open = len(k.open)
+	for _, due := range k.open {
+		switch {
+		case due < a.To:
+			a.Requests.Overdue++
+		case due <= a.To.AddDays(soon):
+			a.Requests.DueSoon++
+		}
+	}
+}
+
+// readers returns the accounts with the most looks in a period.
+func (k *keptCounts) readers(from, to domain.Date) []ReaderCount {
+	sums, newest := map[domain.UserID]ReaderCount{}, map[domain.UserID]domain.Date{}
+	for at, n := range k.looks {
+		if at.day < from || at.day > to {
+			continue
+		}
+		sum := sums[at.actor]
+		sum.Actor, sum.Looks, sum.People = at.actor, sum.Looks+n.looks, sum.People+n.people
+		if at.day > newest[at.actor] {
+			sum.Role, newest[at.actor] = n.role, at.day
+		}
+		sums[at.actor] = sum
+	}
+
+	most := slices.SortedFunc(maps.Values(sums), func(x, y ReaderCount) int {
+		return cmp.Or(cmp.Compare(y.Looks, x.Looks), cmp.Compare(y.People, x.People),
+			cmp.Compare(x.Actor.String(), y.Actor.String()))
+	})
+	return most[:min(len(most), mostReaders)]
+}
+
+// activities keeps the counts of the tenants that asked last.
+type activities struct {
+	mu   sync.Mutex
+	of   map[domain.TenantID]*keptCounts
+	uses uint64
+	page int // how many events are folded at once
+}
+
+// keptTenants is how many tenants' counts are kept, each a few hundred kilobytes at most.
+const keptTenants = 64
+
+// lock returns a tenant's counts for one user at a time. Error: unavailable.
+func (s *activities) lock(ctx context.Context, tenant domain.TenantID) (*keptCounts, func(), error) {
+	k := s.kept(tenant)
+	select {
+	case k.turn <- struct{}{}:
+		return k, func() { <-k.turn }, nil
+	case <-ctx.Done():
+		return nil, nil, eventstore.Unavailable(ctx.Err())
+	}
+}
+
+func (s *activities) kept(tenant domain.TenantID) *keptCounts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	k, known := s.of[tenant]
+	if !known {
+		k = &keptCounts{turn: make(chan struct{}, 1)}
+		s.of[tenant] = k
+	}
+	s.uses++
+	k.used = s.uses
+
+	if len(s.of) > keptTenants {
+		oldest, least := tenant, uint64(math.MaxUint64)
+		for id, other := range s.of {
+			if other.used < least {
+				oldest, least = id, other.used
+			}
+		}
+		delete(s.of, oldest)
+	}
+	return k
+}
