@@ -18,7 +18,8 @@ func southAfrica() *time.Location { return time.FixedZone("SAST", 2*60*60) }
 // DateOf returns the day in South Africa at an instant.
 func DateOf(at time.Time) Date { return Date(at.In(southAfrica()).Format(dateForm)) }
 
-// AddDays returns the day so many days later; of what is no date it returns the zero Date.
+// AddDays returns the day so many days later; of what is no date it returns the zero
+// Date.
 func (d Date) AddDays(n int) Date {
 	begins := d.Begins()
 	if begins.IsZero() {

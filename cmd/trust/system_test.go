@@ -32,9 +32,12 @@ func TestTheSystemAsTheAPIShowsItTellsWhyAProjectorHalted(t *testing.T) {
 	for _, name := range []string{"First", "Tampered", "Last"} {
 		tenant := domain.TenantID{UUID: uuid.Must(uuid.NewV7())}
 		_, err := store.Append(t.Context(), domain.Append{
-			ID: uuid.Must(uuid.NewV7()), Tenant: tenant, Side: []domain.SideWrite{domain.CreateTenantKey{Tenant: tenant}},
+			ID: uuid.Must(uuid.NewV7()), Tenant: tenant,
+			Side: []domain.SideWrite{domain.CreateTenantKey{Tenant: tenant}},
 			Writes: []domain.Write{{Stream: domain.MunicipalityOf(tenant), Events: []domain.Event{
-				&domain.MunicipalityRegistered{Code: strings.ToUpper(name), Name: name, Province: "Gauteng", Category: "B"},
+				&domain.MunicipalityRegistered{
+					Code: strings.ToUpper(name), Name: name, Province: "Gauteng", Category: "B",
+				},
 			}}},
 		})
 		must(t, err)

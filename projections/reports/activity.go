@@ -178,7 +178,8 @@ func (r *Reports) foldNewer(
 			return false, nil
 		}
 
-		// A long count waits for its turn, as the reports on everything about one person do.
+		// A long count waits for its turn, as the reports on everything about one person
+		// do.
 		if more && !waited {
 			if err := r.whole.Acquire(ctx, 1); err != nil {
 				return false, eventstore.Unavailable(err)

@@ -265,8 +265,8 @@ func TestADisownedEventIsTakenOutOfKeptCounts(t *testing.T) {
 	}
 
 	h := newHistory(t, w, 1)
-	h.force(t, `update trust.events set payload = (payload::jsonb || '{"purpose":"library"}')::json where position = $1`,
-		forged)
+	h.force(t, `update trust.events set payload = (payload::jsonb || '{"purpose":"library"}')::json
+		where position = $1`, forged)
 	conn := w.db.Conn(t, pgtest.Append)
 	r, err := eventstore.NewReader(t.Context(), conn, []byte(masterKey))
 	must(t, err)
