@@ -116,6 +116,20 @@ client: $(OAPI) ## Generate http/client from the document that the API serves
 	$(GENERATE) > http/client/client.gen.go.new
 	mv http/client/client.gen.go.new http/client/client.gen.go
 
+# npm is needed here and nowhere else: what it makes is kept in the repository. sed removes the one rule that asks for a
+# picture, and the rules that would only say "the same font on paper".
+ASSETS := http/console/assets
+
+.PHONY: assets
+assets: ## Make style.css and htmx.min.js of the console again (needs npm and the network)
+	npm --prefix $(ASSETS)/src ci --ignore-scripts --no-audit --no-fund
+	cd $(ASSETS)/src && node_modules/.bin/sass --load-path=. --load-path=node_modules --style=compressed \
+		--no-source-map --no-charset style.scss ../style.css.new
+	sed -E 's/background-image:url\([^)]*\);?//g; s/@media print\{[^{}]*\{font-family:inherit\}\}//g' \
+		$(ASSETS)/style.css.new > $(ASSETS)/style.css
+	rm $(ASSETS)/style.css.new
+	cp $(ASSETS)/src/node_modules/htmx.org/dist/htmx.min.js $(ASSETS)/htmx.min.js
+
 .PHONY: verify
 verify: $(GOLANGCI) $(OAPI) ## Check go.mod, format, go vet, the client, and that nothing released has changed
 	$(GO) mod tidy -diff
