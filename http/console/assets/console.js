@@ -1,6 +1,7 @@
 // What the console's pages do when JavaScript runs. Every page works without this file.
 // htmx is told how to behave by the page, before this file matters:
-//   <meta name="htmx-config" content='{"allowEval":false,"includeIndicatorStyles":false,"historyCacheSize":0,"selfRequestsOnly":true}'>
+//   <meta name="htmx-config" content='{"allowEval":false,"includeIndicatorStyles":false,
+//     "historyCacheSize":0,"selfRequestsOnly":true}'>
 (() => {
   "use strict";
 
