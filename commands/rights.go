@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -15,6 +16,9 @@ type LodgeRequest struct {
 	Subject domain.UserID      `json:"subject_id,omitzero"`
 	Kind    domain.RequestKind `json:"kind"`
 	Details string             `json:"details,omitempty"`
+
+	// ReceivedAt is when a letter arrived that staff record later; zero: now.
+	ReceivedAt time.Time `json:"received_at,omitzero"`
 }
 
 // LodgeRequest lodges the request. If the caller has lodged the same one before and it is
@@ -30,7 +34,9 @@ func (h *Handler) LodgeRequest(ctx context.Context, call Call, c LodgeRequest) (
 	}
 
 	id := domain.RequestID{UUID: h.newID()}
-	wish := domain.LodgeRequest{ID: id, Kind: c.Kind, Details: c.Details, ByStaff: subject != call.User}
+	wish := domain.LodgeRequest{
+		ID: id, Kind: c.Kind, Details: c.Details, ReceivedAt: c.ReceivedAt, ByStaff: subject != call.User,
+	}
 	decide := func(user domain.User, r domain.Rights) (events []domain.Event, err error) {
 		if err := user.TakesCommands(); err != nil {
 			return nil, err

@@ -14,11 +14,14 @@ import (
 type (
 	// RequestLodged says that somebody asked for what the law entitles them to.
 	RequestLodged struct {
-		RequestID RequestID          `json:"request_id"`
-		Kind      RequestKind        `json:"kind"`
-		LodgedBy  string             `json:"lodged_by"` // BySelf or ByStaff
-		DueOn     Date               `json:"due_on"`
-		Private   Personal[FreeText] `json:"-"`
+		RequestID RequestID   `json:"request_id"`
+		Kind      RequestKind `json:"kind"`
+		LodgedBy  string      `json:"lodged_by"` // BySelf or ByStaff
+		DueOn     Date        `json:"due_on"`
+		// ReceivedAt is when the person's letter arrived, if staff stated it; zero: the
+		// request counts from when it was recorded.
+		ReceivedAt time.Time          `json:"received_at,omitzero"`
+		Private    Personal[FreeText] `json:"-"`
 	}
 	// RequestFulfilled says that they received it.
 	RequestFulfilled struct {
@@ -108,6 +111,9 @@ func (*HoldPlaced) EventType() string { return "rights.hold_placed.v1" }
 // EventType implements Event.
 func (*HoldLifted) EventType() string { return "rights.hold_lifted.v1" }
 
+// EffectiveAt returns the stated instant at which the request arrived.
+func (e *RequestLodged) EffectiveAt() time.Time { return e.ReceivedAt }
+
 func (e *RequestLodged) personal() Part    { return &e.Private }
 func (e *RequestFulfilled) personal() Part { return &e.Private }
 func (e *RequestRefused) personal() Part   { return &e.Private }
@@ -155,9 +161,9 @@ type Request struct {
 	Subject  UserID
 	Kind     RequestKind
 	Status   RequestStatus
-	LodgedBy string // BySelf or ByStaff
-	Lodger   UserID // the account that lodged it; zero: an operator
-	LodgedAt time.Time
+	LodgedBy string    // BySelf or ByStaff
+	Lodger   UserID    // the account that lodged it; zero: an operator
+	LodgedAt time.Time // when it arrived; the days run from then
 	DueOn    Date
 	ClosedAt time.Time // zero: open
 	Ground   Ground    // of a refusal

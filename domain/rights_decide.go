@@ -8,24 +8,51 @@ type LodgeRequest struct {
 	Kind    RequestKind
 	Details string // what exactly; may be empty
 	ByStaff bool
+
+	// ReceivedAt is when a letter arrived that staff record later; zero: now.
+	ReceivedAt time.Time
 }
 
-// Decide returns the event. The request is due in 30 days by the South African calendar
-// (POPIA regulations 2018, reg 3; PAIA s25).
+// MaxLetterAge is how long ago a letter may have arrived that is recorded now. An older
+// one is more likely a slip in the year.
+const MaxLetterAge = 365 * 24 * time.Hour
+
+// Decide returns the event. The request is due 30 days after it arrived, by the South
+// African calendar (POPIA regulations 2018, reg 3; PAIA s25).
 func (c LodgeRequest) Decide(now time.Time) ([]Event, error) {
 	c.Details = TidyText(c.Details)
 
 	var f Faults
 	OneOf(&f, "kind", c.Kind, RequestKinds())
 	f.Text("details", c.Details, MaxReason)
+	c.received(&f, now)
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
 
+	c.ReceivedAt = stated(c.ReceivedAt)
+	arrived := now
+	if !c.ReceivedAt.IsZero() {
+		arrived = c.ReceivedAt
+	}
 	return []Event{&RequestLodged{
-		RequestID: c.ID, Kind: c.Kind, LodgedBy: recordedBy(c.ByStaff, false), DueOn: DueDate(now),
-		Private: freeText(c.Details),
+		RequestID: c.ID, Kind: c.Kind, LodgedBy: recordedBy(c.ByStaff, false), DueOn: DueDate(arrived),
+		ReceivedAt: c.ReceivedAt, Private: freeText(c.Details),
 	}}, nil
+}
+
+// received checks the instant at which a letter arrived. Who lodges their own request
+// states none: it arrives with the command.
+func (c LodgeRequest) received(f *Faults, now time.Time) {
+	switch {
+	case c.ReceivedAt.IsZero():
+	case !c.ByStaff:
+		f.Add("received_at", "invalid", "Only staff state when another person's request arrived.")
+	case c.ReceivedAt.After(now):
+		f.Add("received_at", "invalid", "A request cannot have arrived in the future.")
+	case now.Sub(c.ReceivedAt) > MaxLetterAge:
+		f.Add("received_at", "invalid", "A request that is recorded now arrived at most 365 days ago.")
+	}
 }
 
 // MaxOpenRequests is how many open requests of one kind a person may have that they
@@ -35,7 +62,7 @@ const MaxOpenRequests = 5
 
 // Lodge returns the event, and the id of the request that answers the command. If the
 // same account has an open request for the very same, that is the answer, and there is no
-// event. Error: too_many_open.
+// event. One with another stated arrival is another request. Error: too_many_open.
 func (s Rights) Lodge(c LodgeRequest, by UserID, now time.Time) (RequestID, []Event, error) {
 	events, err := c.Decide(now)
 	if err != nil {
@@ -47,7 +74,8 @@ func (s Rights) Lodge(c LodgeRequest, by UserID, now time.Time) (RequestID, []Ev
 		if q.Status != RequestOpen || q.Kind != lodged.Kind || q.LodgedBy != lodged.LodgedBy {
 			continue
 		}
-		if q.Lodger == by && sameText(q.Details, lodged.Private) {
+		arrival := lodged.ReceivedAt.IsZero() || lodged.ReceivedAt.Equal(q.LodgedAt)
+		if q.Lodger == by && arrival && sameText(q.Details, lodged.Private) {
 			return q.ID, nil, nil
 		}
 		open++

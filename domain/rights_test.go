@@ -99,6 +99,47 @@ func TestARequestIsLodgedAndClosedOnce(t *testing.T) {
 	}).ThenFaulty(t, "kind invalid")
 }
 
+func TestALetterIsDueThirtyDaysAfterItArrived(t *testing.T) {
+	t.Parallel()
+	now := domaintest.Clock("2026-03-20")
+	lodging := func(arrived time.Time, byStaff bool) func(domain.Rights) ([]domain.Event, error) {
+		return func(r domain.Rights) ([]domain.Event, error) {
+			_, events, err := r.Lodge(domain.LodgeRequest{
+				ID: theRequest(), Kind: domain.AccessRequest, ReceivedAt: arrived, ByStaff: byStaff,
+			}, domaintest.Clerk(), now)
+			return events, err
+		}
+	}
+
+	letter := &domain.RequestLodged{
+		RequestID: theRequest(), Kind: domain.AccessRequest, LodgedBy: domain.ByStaff, DueOn: "2026-04-07",
+		ReceivedAt: domaintest.Clock("2026-03-06"),
+	}
+	none := domaintest.Given(rightsStream())
+	none.When(rightsOf(lodging(letter.ReceivedAt, true))).Then(t, letter)
+
+	for name, arrived := range map[string]time.Time{
+		"in the future": now.Add(time.Second), "in another year": now.Add(-domain.MaxLetterAge - time.Second),
+		"in the year 1": time.Time{}.Add(time.Nanosecond),
+	} {
+		t.Log(name)
+		none.When(rightsOf(lodging(arrived, true))).ThenFaulty(t, "received_at invalid")
+	}
+	none.When(rightsOf(lodging(letter.ReceivedAt, false))).ThenFaulty(t, "received_at invalid")
+
+	lodged := domaintest.Given(rightsStream(), domaintest.At("2026-03-10", letter))
+	lodged.When(rightsOf(lodging(letter.ReceivedAt, true))).ThenNothing(t)
+	lodged.When(rightsOf(lodging(time.Time{}, true))).ThenNothing(t)
+	another := *letter
+	another.ReceivedAt, another.DueOn = domaintest.Clock("2026-03-04"), "2026-04-04"
+	lodged.When(rightsOf(lodging(another.ReceivedAt, true))).Then(t, &another)
+
+	rights := domain.Fold[domain.Rights](domaintest.History(rightsStream(), domaintest.At("2026-03-10", letter)))
+	if at := rights.Requests[0].LodgedAt; !at.Equal(letter.ReceivedAt) {
+		t.Errorf("lodged at %s", at)
+	}
+}
+
 func TestAHoldHoldsUntilItIsLifted(t *testing.T) {
 	t.Parallel()
 	placed := domaintest.At("2026-03-06", &domain.HoldPlaced{HoldID: theHold()})

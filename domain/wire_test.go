@@ -201,6 +201,8 @@ func TestAnEventOlderThanItsOptionalFieldsStaysTheSameOnTheWire(t *testing.T) {
 	for eventType, payload := range map[string]string{
 		"consent.withdrawn.v1": `{"consent_id":"019c0000-0000-7000-8000-0000000c0001","purpose":"newsletter",` +
 			`"given_at":"2026-05-04T14:05:00Z","recorded_by":"self"}`,
+		"rights.request_lodged.v1": `{"request_id":"019c0000-0000-7000-8000-0000000a0001","kind":"access",` +
+			`"lodged_by":"self","due_on":"2026-04-07"}`,
 		"rights.request_fulfilled.v1": `{"request_id":"019c0000-0000-7000-8000-000000010002","kind":"access"}`,
 		"purpose.notice_published.v1": `{"code":"newsletter","notice_version":1,"texts":{"en":"x"},` +
 			`"sha256":{"en":"y"}}`,

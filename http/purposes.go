@@ -15,13 +15,14 @@ import (
 
 // purposeBody is a purpose in answers, with the wording to show before anyone consents.
 type purposeBody struct {
-	Code      string       `json:"code" example:"sms_alert"`
-	Basis     domain.Basis `json:"basis" enum:"consent,contract,legal_obligation,subject_interest,public_law_duty,legitimate_interest"`
-	Special   bool         `json:"special_personal_information" doc:"As defined in POPIA s26." example:"false"`
-	Retention string       `json:"retention" example:"until consent is withdrawn; proof of consent 3 years longer"`
-	Retired   bool         `json:"retired" doc:"true: nothing more is recorded for it." example:"false"`
-	Validity  *int         `json:"validity_days" nullable:"true" doc:"How many days a consent holds that is given now; null: until it is withdrawn." example:"730"`
-	Notice    noticeBody   `json:"notice" doc:"The newest version."`
+	Code            string       `json:"code" example:"sms_alert"`
+	Basis           domain.Basis `json:"basis" enum:"consent,contract,legal_obligation,subject_interest,public_law_duty,legitimate_interest"`
+	Special         bool         `json:"special_personal_information" doc:"As defined in POPIA s26." example:"false"`
+	CompetentPerson bool         `json:"competent_person_required" doc:"true: it is about children, so a competent person must decide for them (POPIA s35)." example:"false"`
+	Retention       string       `json:"retention" example:"until consent is withdrawn; proof of consent 3 years longer"`
+	Retired         bool         `json:"retired" doc:"true: nothing more is recorded for it." example:"false"`
+	Validity        *int         `json:"validity_days" nullable:"true" doc:"How many days a consent holds that is given now; null: until it is withdrawn." example:"730"`
+	Notice          noticeBody   `json:"notice" doc:"The newest version."`
 }
 
 type noticeBody struct {
@@ -36,7 +37,8 @@ type noticeBody struct {
 
 func purposeOf(p domain.Purpose) purposeBody {
 	return purposeBody{
-		Code: p.Code, Basis: p.Basis, Special: p.Special, Retention: p.Retention, Retired: p.Retired,
+		Code: p.Code, Basis: p.Basis, Special: p.Special, CompetentPerson: p.CompetentPerson,
+		Retention: p.Retention, Retired: p.Retired,
 		Notice: noticeOf(p.Current()), Validity: daysOrNull(p.Current().ValidityDays),
 	}
 }

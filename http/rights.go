@@ -18,8 +18,8 @@ type requestBody struct {
 	Kind      domain.RequestKind   `json:"kind" enum:"access,correction,erasure,objection"`
 	Status    domain.RequestStatus `json:"status" enum:"open,fulfilled,refused"`
 	LodgedBy  string               `json:"lodged_by" enum:"self,staff"`
-	LodgedAt  instant              `json:"lodged_at"`
-	DueOn     domain.Date          `json:"due_on" doc:"30 days after lodging, by the South African calendar." example:"2026-03-31"`
+	LodgedAt  instant              `json:"lodged_at" doc:"When it arrived: as staff stated it, or when it was recorded."`
+	DueOn     domain.Date          `json:"due_on" doc:"30 days after it arrived, by the South African calendar." example:"2026-03-31"`
 	ClosedAt  *instant             `json:"closed_at" nullable:"true"`
 	Ground    *string              `json:"ground" doc:"Ground of a refusal; null: none."`
 	Details   *string              `json:"details" doc:"What exactly was asked for; null also if erased."`
@@ -81,6 +81,8 @@ type lodgeInput struct {
 		SubjectID string `json:"subject_id,omitempty" minLength:"1" says:"format=uuid" doc:"Another person of your municipality; staff only."`
 		Kind      string `json:"kind" says:"enum=access|correction|erasure|objection" example:"correction"`
 		Details   string `json:"details,omitempty" doc:"What exactly is asked for." example:"My surname is spelt Ṋemavhola."`
+
+		ReceivedAt *moment `json:"received_at,omitempty" doc:"When their letter arrived, if it is recorded later: at most 365 days ago. The 30 days run from then. Staff only; default: now."`
 	} `nameHint:"LodgeRequestBody"`
 }
 
@@ -92,6 +94,7 @@ func (s *server) lodgeRequest(ctx context.Context, call commands.Call, in *lodge
 
 	a, err := s.config.Commands.LodgeRequest(ctx, call, commands.LodgeRequest{
 		Subject: subject, Kind: domain.RequestKind(in.Body.Kind), Details: in.Body.Details,
+		ReceivedAt: in.Body.ReceivedAt.orZero(),
 	})
 	err = s.recordRefusal(ctx, call, err, "requests", subject)
 	return requestAnswer(a, recordUnchanged(ctx, s, call, a, err, "requests", subjectOfRequest))

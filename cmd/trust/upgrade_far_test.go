@@ -58,6 +58,7 @@ func TestFarASystemOf5b32fc4IsMigratedVerifiedFollowedAndServed(t *testing.T) {
 		u.takesASecondFactor,
 		u.letsAProgramAsk,
 		u.countsOfficersOfBefore,
+		u.takesLetters,
 		u.endsWithoutAnEvent,
 		u.takesClaims,
 		u.redeemsACode, // which ends her sessions
@@ -393,6 +394,20 @@ func (u *upgrade) countsOfficersOfBefore() {
 	if answer, status := u.ask(fulfil, ""); status != http.StatusConflict ||
 		!bytes.Contains(answer, []byte("second_person_required")) {
 		u.t.Errorf("one admin lodges and fulfils an erasure beside the older officer: %d %s", status, answer)
+	}
+}
+
+// takesLetters lodges a request that arrived earlier, beside those of before, which state
+// no arrival.
+func (u *upgrade) takesLetters() {
+	u.t.Helper()
+	writer := u.citizen("wrote.a.letter@example.org", "Wrote A Letter")
+	arrived := time.Now().AddDate(0, 0, -40).UTC().Format("2006-01-02") + "T06:00:00.000000Z"
+	body := json.RawMessage(fmt.Sprintf(`{"subject_id":%q,"kind":"access","received_at":%q}`, writer.id, arrived))
+
+	lodged, _ := u.ask(question{As: "admin", Path: "data-rights/requests", Body: body}, "")
+	if at := field(u.t, lodged, "lodged_at"); at != arrived {
+		u.t.Errorf("the letter of %s was lodged at %s: %s", arrived, at, lodged)
 	}
 }
 

@@ -34,7 +34,7 @@ func rightsExamples() []domain.Event {
 	return []domain.Event{
 		&domain.RequestLodged{
 			RequestID: request, Kind: domain.CorrectionRequest, LodgedBy: domain.ByStaff, DueOn: "2026-04-07",
-			Private: text("my surname is Ṋemavhola"),
+			ReceivedAt: Clock("2026-03-06"), Private: text("my surname is Ṋemavhola"),
 		},
 		&domain.RequestFulfilled{
 			RequestID: request, Kind: domain.CorrectionRequest, Certificate: ID(0xe, 9),

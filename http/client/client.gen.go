@@ -2165,6 +2165,9 @@ type LodgeRequestBody struct {
 	// Kind Examples: correction
 	Kind LodgeRequestBodyKind `json:"kind"`
 
+	// ReceivedAt When their letter arrived, if it is recorded later: at most 365 days ago. The 30 days run from then. Staff only; default: now.
+	ReceivedAt *time.Time `json:"received_at,omitempty"`
+
 	// SubjectID Another person of your municipality; staff only.
 	SubjectID *uuid.UUID `json:"subject_id,omitempty"`
 }
@@ -2469,6 +2472,11 @@ type PurposeBody struct {
 
 	// Code Examples: sms_alert
 	Code string `json:"code"`
+
+	// CompetentPersonRequired true: it is about children, so a competent person must decide for them (POPIA s35).
+	//
+	// Examples: false
+	CompetentPersonRequired bool `json:"competent_person_required"`
 
 	// Notice The newest version.
 	Notice NoticeBody `json:"notice"`
@@ -2799,15 +2807,17 @@ type RequestBody struct {
 	// Details What exactly was asked for; null also if erased.
 	Details *string `json:"details"`
 
-	// DueOn 30 days after lodging, by the South African calendar.
+	// DueOn 30 days after it arrived, by the South African calendar.
 	//
 	// Examples: 2026-03-31
 	DueOn string `json:"due_on"`
 
 	// Ground Ground of a refusal; null: none.
-	Ground   *string             `json:"ground"`
-	ID       uuid.UUID           `json:"id"`
-	Kind     RequestBodyKind     `json:"kind"`
+	Ground *string         `json:"ground"`
+	ID     uuid.UUID       `json:"id"`
+	Kind   RequestBodyKind `json:"kind"`
+
+	// LodgedAt When it arrived: as staff stated it, or when it was recorded.
 	LodgedAt time.Time           `json:"lodged_at"`
 	LodgedBy RequestBodyLodgedBy `json:"lodged_by"`
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -64,12 +65,21 @@ func newRequest(method, path string) *request {
 	return &request{method: method, path: path, query: url.Values{}, header: http.Header{}}
 }
 
-// text returns a parameter as the API reads it.
+// text returns a parameter as the API reads it; items of a list are separated by commas.
 func text(v any) string {
 	if at, ok := v.(time.Time); ok {
 		return at.Format(time.RFC3339Nano)
 	}
-	return fmt.Sprint(v)
+
+	list := reflect.ValueOf(v)
+	if list.Kind() != reflect.Slice {
+		return fmt.Sprint(v)
+	}
+	items := make([]string, list.Len())
+	for i := range items {
+		items[i] = text(list.Index(i).Interface())
+	}
+	return strings.Join(items, ",")
 }
 
 // send sends a request and reads the whole answer.
@@ -81,10 +91,12 @@ func send[T any](ctx context.Context, c *Client, r *request) (*Answer[T], error)
 	defer func() { _ = stream.Body.Close() }()
 
 	answer := &Answer[T]{Status: stream.Status, Header: stream.Header}
-	if stream.Status == http.StatusNoContent {
+	if _, none := any(answer.Body).(struct{}); none { // 204, or 202 without a body
 		return answer, nil
 	}
-	if err := json.NewDecoder(stream.Body).Decode(&answer.Body); err != nil {
+	decoder := json.NewDecoder(stream.Body)
+	decoder.UseNumber() // where a value may be anything, a large number stays exact
+	if err := decoder.Decode(&answer.Body); err != nil {
 		return nil, fmt.Errorf("client: answer to %s %s: %w", r.method, r.path, err)
 	}
 	return answer, nil
