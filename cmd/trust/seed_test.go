@@ -58,6 +58,7 @@ func TestSeed(t *testing.T) {
 	again("75").expect(t, exit.CodeDone, "75 people (15 new)")
 
 	s.checkActors()
+	s.checkCases()
 	s.start("project", "all")
 	pgtest.Eventually(t, "the read tables have caught up", s.caughtUp)
 	s.run("verify").expect(t, exit.CodeDone, "events verified")
@@ -110,6 +111,52 @@ func (s *site) checkActors() {
 
 	for what := range want {
 		s.t.Errorf("nothing is there like: %s", what)
+	}
+}
+
+// checkCases checks that what the pages of the console are about has happened once, and
+// by whom, and that it was not repeated with the run.
+func (s *site) checkCases() {
+	s.t.Helper()
+	want := map[string]int{
+		"rights.request_lodged.v1 by field_worker": 5, "rights.request_lodged.v1 by citizen": 2,
+		"rights.request_fulfilled.v1 by manager": 1, "rights.request_fulfilled.v1 by admin": 1,
+		"rights.request_refused.v1 by manager": 1, "rights.hold_placed.v1 by manager": 2,
+		"rights.hold_lifted.v1 by manager": 1, "user.erased.v1 by admin": 1,
+		"resident.recorded.v1 by field_worker": 11, "resident.merged.v1 by manager": 2,
+		"service_account.created.v1 by admin": 1, "purpose.notice_published.v1 by admin": 2,
+	}
+
+	rows, err := connect(s.t, s).Query(s.t.Context(), `
+		select event_type || ' by ' || (metadata->>'actor_role'), count(*) from trust.events
+		where metadata->>'actor_role' <> 'system' group by 1`)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer rows.Close()
+
+	got := map[string]int{}
+	for rows.Next() {
+		var what string
+		var count int
+		if err := rows.Scan(&what, &count); err != nil {
+			s.t.Fatal(err)
+		}
+		got[what] = count
+	}
+	if err := rows.Err(); err != nil {
+		s.t.Fatal(err)
+	}
+
+	for what, n := range want {
+		if got[what] != n {
+			s.t.Errorf("%s: %d times, want %d", what, got[what], n)
+		}
+	}
+	for role, n := range map[string]int{"field_worker": 11, "manager": 1, "admin": 1} {
+		if looks := got["personal_data.read.v1 by "+role]; looks < n {
+			s.t.Errorf("%s looked %d times, want at least %d", role, looks, n)
+		}
 	}
 }
 

@@ -16,6 +16,8 @@ import (
 type office struct {
 	share
 	tenant domain.TenantID
+	busy   bool // has cases
+	done   bool // had all of them when this run began
 
 	mu    sync.Mutex
 	clerk *commands.Call // the field worker, signed in; nil until needed
@@ -77,6 +79,9 @@ func (s *Seeder) live(ctx context.Context, o *office, r resident) (bool, error) 
 	}
 
 	added, todo := position > s.before, r.decisions
+	if err := s.watch(ctx, o, r, account, added); err != nil {
+		return added, err
+	}
 	if !added {
 		// Each decision is one event, after that of the registration. Without this check
 		// a repeated run would sign everybody in.

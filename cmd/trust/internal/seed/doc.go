@@ -1,7 +1,7 @@
 // Package seed makes up residents and staff of municipalities, and has them act.
 //
-// Owns: how many people live where, their names, their decisions, and how they get into
-// the log.
+// Owns: how many people live where, their names, their decisions, the cases of some
+// offices, and how all that gets into the log.
 //
 // Guarantees: the same seed makes up the same people, and nobody real. Everything they do
 // goes through the same commands as HTTP, each as the person who does it. A run that was

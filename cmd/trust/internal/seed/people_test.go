@@ -1,6 +1,7 @@
 package seed
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -225,6 +226,39 @@ func TestResidentsDecideAboutPurposesThatRestOnConsent(t *testing.T) {
 	} {
 		if seen[what] == 0 {
 			t.Errorf("among 2000 people this never happens: %s", what)
+		}
+	}
+}
+
+func TestMetropolitanOfficesWithEnoughPeopleHaveCases(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		people map[string]int
+		want   []string
+	}{
+		"every metro with enough people": {
+			map[string]int{"JHB": 80, "CPT": busy, "MAN": busy - 1, "KZN225": 300}, []string{"CPT", "JHB"},
+		},
+		"the largest office, if there is none": {
+			map[string]int{"JHB": 5, "KZN225": 6, "MAN": 1}, []string{"KZN225"},
+		},
+		"the first of equals": {map[string]int{"JHB": 5, "CPT": 5}, []string{"CPT"}},
+	} {
+		var offices []*office
+		for _, code := range slices.Sorted(maps.Keys(c.people)) {
+			offices = append(offices, &office{share: share{code, c.people[code]}})
+		}
+
+		chosen, err := busyOffices(offices)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, o := range chosen {
+			got = append(got, o.municipality)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
 }

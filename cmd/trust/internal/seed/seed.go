@@ -34,7 +34,8 @@ type Seeder struct {
 	names   nameList
 	seed    uint64
 	offices []*office
-	before  int64 // the log's head when this run began
+	busy    []*office // those with cases
+	before  int64     // the log's head when this run began
 
 	mu  sync.Mutex // guards sum
 	sum counts
@@ -77,6 +78,9 @@ func New(ctx context.Context, store commands.Store, people int, seed uint64) (*S
 	if err := s.needPurposes(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.prepareCases(ctx); err != nil {
+		return nil, exit.Explain(err)
+	}
 	s.before, err = s.handler.Store.Head(ctx)
 	return s, exit.Explain(err)
 }
@@ -111,14 +115,15 @@ func (s *Seeder) Run(ctx context.Context, step func()) error {
 	return nil
 }
 
-// run makes the staff first, because some residents need them.
+// run makes the staff first, because some residents need them, and has the cases happen
+// last, when everybody is there.
 func (s *Seeder) run(ctx context.Context, step func()) error {
 	err := each(ctx, slices.Values(s.offices), s.employ)
 	if err != nil {
 		return err
 	}
 
-	return each(ctx, s.turns(), func(ctx context.Context, t turn) error {
+	err = each(ctx, s.turns(), func(ctx context.Context, t turn) error {
 		r := s.names.madeUp(s.seed, t.office.municipality, t.number)
 		added, err := s.live(ctx, t.office, r)
 		if err == nil {
@@ -127,6 +132,10 @@ func (s *Seeder) run(ctx context.Context, step func()) error {
 		}
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	return each(ctx, slices.Values(s.busy), s.happen)
 }
 
 // turn names the next resident to make up: one number in the municipality of an office.
@@ -213,10 +222,11 @@ func (s *Seeder) count(r resident, added bool) {
 // Summary returns what there is now, and how to sign in.
 func (s *Seeder) Summary() string {
 	return fmt.Sprintf("%d people (%d new), %d staff in %d municipalities: "+
-		"%d grants (%d on paper), %d refusals, %d withdrawals; sign in as %s in %s with the password %q",
+		"%d grants (%d on paper), %d refusals, %d withdrawals; %d more people with requests, holds and other cases "+
+		"in %d of the municipalities; sign in as %s in %s with the password %q",
 		s.sum.people, s.sum.added, s.sum.staff, len(s.offices),
-		s.sum.grants, s.sum.paper, s.sum.refusals, s.sum.withdrawals,
-		s.offices[0].email(domain.Manager, s.seed), s.offices[0].municipality, Password)
+		s.sum.grants, s.sum.paper, s.sum.refusals, s.sum.withdrawals, len(s.busy)*inCases, len(s.busy),
+		s.busy[0].email(domain.Manager, s.seed), s.busy[0].municipality, Password)
 }
 
 // stopped explains how far the run came and what to do. What is in the log stays.
