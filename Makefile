@@ -96,7 +96,7 @@ bench-go: ## Run all Go benchmarks for BENCHTIME each (default 3s)
 .PHONY: lint
 lint: $(GOLANGCI) $(DEADCODE) vuln ## Run the linters of .golangci.yml, and find code that the program never calls
 	$(GOLANGCI) run ./...
-	@# Code that only tests call is dead too. http/client is for other programs, so the program does not contain it.
+	@# Code that only tests call is dead too. Of http/client, which other programs use as well, the exported part is not.
 	@dead=$$($(DEADCODE) ./cmd/trust); [ -z "$$dead" ] || { echo "$$dead" >&2; exit 1; }
 
 .PHONY: vuln

@@ -25,12 +25,14 @@ type Call struct {
 	// it is nil, passwords may be tried without limit.
 	Guess func(ctx context.Context, email string) error
 
-	actor   domain.User // as Authenticate found it
-	factor  domain.SecondFactor
-	program domain.ServiceAccount // as AuthenticateProgram found it; zero: the caller is no program
-	session ProgramSession        // of that program
-	system  bool
-	command string // name of the command that execute carries out
+	actor  domain.User // as Authenticate found it
+	factor domain.SecondFactor
+	// municipality is the caller's, as Authenticate found it; SALGA is none.
+	municipality domain.Municipality
+	program      domain.ServiceAccount // as AuthenticateProgram found it; zero: the caller is no program
+	session      ProgramSession        // of that program
+	system       bool
+	command      string // name of the command that execute carries out
 }
 
 func (c Call) guess(ctx context.Context, email string) error {
@@ -53,6 +55,9 @@ func (c Call) Actor() domain.User { return c.actor }
 
 // SecondFactor is the caller's second factor as Authenticate found it.
 func (c Call) SecondFactor() domain.SecondFactor { return c.factor }
+
+// Municipality is the caller's as Authenticate found it; zero for SALGA's people.
+func (c Call) Municipality() domain.Municipality { return c.municipality }
 
 // Program is the service account of a calling program as AuthenticateProgram found it;
 // zero: the caller is no program.
@@ -110,6 +115,7 @@ func (h *Handler) Authenticate(ctx context.Context, call Call) (Call, error) {
 	call.actor = domain.Fold[domain.User](of(events, user))
 	call.factor = domain.Fold[domain.SecondFactor](of(events, user))
 	m := domain.Fold[domain.Municipality](of(events, municipality))
+	call.municipality = m
 
 	switch {
 	case !call.actor.Exists(), call.actor.Erased:

@@ -27,7 +27,9 @@ func (s *server) atWork() time.Duration {
 // within sets the deadline of a request, which is also that of its body.
 func (s *server) within(ctx context.Context, w http.ResponseWriter) (context.Context, context.CancelFunc) {
 	limit := s.atWork()
-	traceOf(ctx).gone = ctx.Done()
+	if t := traceOf(ctx); !t.inside { // a page leaves when its own client does
+		t.gone = ctx.Done()
+	}
 	// A recorder in tests has no deadlines, so the error is ignored.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(limit))
 	return context.WithTimeout(ctx, limit)

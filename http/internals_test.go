@@ -27,10 +27,15 @@ type Line struct {
 	Reaches map[string]string
 }
 
-// Lines returns the route table.
-func Lines() []Line {
+// Lines returns the route table of the API.
+func Lines() []Line { return linesOf(routes()) }
+
+// PageLines returns the part of the table that is for people.
+func PageLines() []Line { return linesOf(pages()) }
+
+func linesOf(table []route) []Line {
 	var lines []Line
-	for _, r := range routes() {
+	for _, r := range table {
 		reaches := map[string]string{}
 		for _, p := range parties() {
 			reaches[string(p)] = r.reached()[p].String()

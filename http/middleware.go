@@ -170,7 +170,11 @@ func wellFormed(next http.Handler) http.Handler {
 
 func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
 
-func (s *server) notFound(w http.ResponseWriter, _ *http.Request) {
+func (s *server) notFound(w http.ResponseWriter, r *http.Request) {
+	if isPagePath(r.URL.Path) {
+		s.noPage(w, r, http.StatusNotFound)
+		return
+	}
 	newProblem(domain.Refuse(domain.CodeNotFound, "There is nothing at this path."), nil).write(w)
 }
 
@@ -185,6 +189,10 @@ func (s *server) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 
+	if isPagePath(r.URL.Path) {
+		s.noPage(w, r, http.StatusMethodNotAllowed)
+		return
+	}
 	newProblem(domain.Refuse(codeMethodNotAllowed, "This path does not support this method; see Allow."), nil).write(w)
 }
 

@@ -17,8 +17,9 @@ const rootPage = `<!DOCTYPE html>
 </head>
 <body>
 <h1>SALGA Trust Engine</h1>
-<p>This is an API for programs. It is running.</p>
+<p>It is running.</p>
 <ul>
+<li><a href="console">The console</a>: pages for staff and residents, in three languages</li>
 <li><a href="docs">Documentation</a>, to read and try out</li>
 <li><a href="openapi.json">The OpenAPI document</a>, for generators</li>
 <li><a href="ready">Can it serve?</a></li>
@@ -39,8 +40,9 @@ func (s *server) root() http.Handler {
 
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(map[string]string{
-			"name": "SALGA Trust Engine", "version": s.config.Version, "api": "/api/v1", "documentation": "/docs",
-			"openapi": "/openapi.json", "health": "/health", "ready": "/ready",
+			"name": "SALGA Trust Engine", "version": s.config.Version, "api": "/api/v1", "console": "/console",
+			"documentation": "/docs", "openapi": "/openapi.json", "health": "/health",
+			"ready": "/ready",
 		})
 	})
 }

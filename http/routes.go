@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/http/console"
 )
 
 // route is one line of the table.
@@ -40,6 +41,10 @@ type route struct {
 	// serve handles the request, see on; raw does where the answer is not JSON.
 	serve serve
 	raw   func(*server) http.Handler
+	// page makes an answer for people, who show their session by a cookie; asks names the
+	// parameters that its address may have.
+	page console.Page
+	asks []string
 
 	// form routes take a form instead of JSON, change nothing, and refuse in the form of
 	// RFC 6749.
@@ -727,12 +732,24 @@ func (r *route) validate() error {
 		return errors.New(r.id + ": a scope is for a route that needs an account")
 	case r.waits != "" && r.command():
 		return errors.New(r.id + ": a command waits for nothing")
-	case r.waits == "" && !r.command() && !r.form && r.readsLog():
+	case r.waits == "" && !r.command() && !r.form && r.page == nil && r.readsLog():
 		return errors.New(r.id + ": a query must name the projection or the log that it reads")
-	case (r.serve == nil) == (r.raw == nil):
+	case r.handlers() != 1:
 		return errors.New(r.id + ": needs exactly one handler")
+	case r.page == nil && len(r.asks) > 0:
+		return errors.New(r.id + ": the parameters of a route are those of its handler")
 	}
 	return nil
+}
+
+// handlers counts the ways in which the route is answered.
+func (r *route) handlers() (n int) {
+	for _, given := range []bool{r.serve != nil, r.raw != nil, r.page != nil} {
+		if given {
+			n++
+		}
+	}
+	return n
 }
 
 // readsLog reports whether the route reads or writes the log: probes and assets do not.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/http/console"
 	"github.com/salga-trust/engine/projections"
 	"github.com/salga-trust/engine/projections/reports"
 )
@@ -131,6 +133,7 @@ type server struct {
 	waiting  chan struct{}     // one for each password check that is slowed
 	routes   map[string]*route // by id
 	router   *chi.Mux
+	console  *console.Console
 	// document returns the OpenAPI document, written when it is first asked for.
 	document func() ([]byte, error)
 }
@@ -150,6 +153,10 @@ func New(config Config) (http.Handler, error) {
 
 	var err error
 	if s.requests, err = newRequestMetrics(config.Metrics); err != nil {
+		return nil, fmt.Errorf("http: %w", err)
+	}
+
+	if s.console, err = console.New(console.Config{API: s.inside(), Now: config.Now}); err != nil {
 		return nil, fmt.Errorf("http: %w", err)
 	}
 
@@ -191,7 +198,7 @@ func (s *server) corsOptions() cors.Options {
 
 // mount makes the routes of the table.
 func (s *server) mount() error {
-	table := routes()
+	table := slices.Concat(routes(), pages())
 	for i := range table {
 		r := &table[i]
 		if err := r.validate(); err != nil {
@@ -207,6 +214,11 @@ func (s *server) mount() error {
 	api := huma.NewAPI(apiConfig(s.config.Version), adapter{s})
 	for i := range table {
 		r := &table[i]
+		if r.page != nil {
+			s.router.Method(r.method, r.path, s.pageOf(r))
+			continue
+		}
+
 		op := operation(r)
 		if r.raw != nil {
 			s.router.Method(r.method, r.path, s.guard(r, op, r.raw(s)))
