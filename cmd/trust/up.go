@@ -251,11 +251,12 @@ func (s *system) announce(works bool) error {
 		database += fmt.Sprintf("\n  Postgres       %s", s.from.server.Binaries)
 	}
 	_, err = fmt.Fprintf(s.stdout, `ready
+  console        %s/console
   API            %s/api/v1
   documentation  %s/docs
   database       %s
   first admin    %s
-`, base, base, database, signIn)
+`, base, base, base, database, signIn)
 	return err
 }
 
