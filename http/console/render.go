@@ -44,12 +44,8 @@ func (v *Visit) answer(status int, page string, data any, problem *client.Error)
 		return err
 	}
 
-	key := uuid.NewString()
-	if kept := v.Value("form_key"); kept != "" && problem != nil && problem.Status >= http.StatusInternalServerError {
-		key = kept
-	}
 	var out bytes.Buffer
-	made := view{Visit: v, Page: page, Data: data, Problem: problem, Key: key}
+	made := view{Visit: v, Page: page, Data: data, Problem: problem, Key: uuid.NewString()}
 	if err := all[v.Lang][page].ExecuteTemplate(&out, "layout", made); err != nil {
 		return err
 	}
