@@ -161,7 +161,7 @@ func (v *Visit) redirect(path string) {
 	v.w.WriteHeader(http.StatusSeeOther)
 }
 
-// keepSession gives the browser its session if that is no longer what it has.
+// keepSession sends the session to the browser if it is no longer what that has.
 func (v *Visit) keepSession() {
 	if v.session != v.former && (v.session.access != "" || v.former.access != "") {
 		http.SetCookie(v.w, v.session.cookie())
