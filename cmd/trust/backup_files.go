@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
-	"github.com/salga-trust/engine/cmd/trust/internal/wholefile"
+	"github.com/salga-trust/engine/internal/wholefile"
 	"github.com/salga-trust/engine/internal/owned"
 )
 

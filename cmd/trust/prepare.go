@@ -20,7 +20,7 @@ import (
 	"github.com/salga-trust/engine/cmd/trust/internal/retry"
 	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/cmd/trust/internal/supervise"
-	"github.com/salga-trust/engine/cmd/trust/internal/wholefile"
+	"github.com/salga-trust/engine/internal/wholefile"
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/internal/pg"

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/salga-trust/engine/cmd/trust/internal/wholefile"
+	"github.com/salga-trust/engine/internal/wholefile"
 	"github.com/salga-trust/engine/internal/owned"
 )
 
