@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
-	"github.com/salga-trust/engine/internal/wholefile"
 	"github.com/salga-trust/engine/internal/owned"
+	"github.com/salga-trust/engine/internal/wholefile"
 )
 
 // The two files of a backup. They are separate because they are kept differently: events

@@ -20,10 +20,10 @@ import (
 	"github.com/salga-trust/engine/cmd/trust/internal/retry"
 	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/cmd/trust/internal/supervise"
-	"github.com/salga-trust/engine/internal/wholefile"
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/internal/pg"
+	"github.com/salga-trust/engine/internal/wholefile"
 )
 
 // prepareCmd is the work that trust up does before the parts run, in processes of their

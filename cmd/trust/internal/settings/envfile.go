@@ -10,8 +10,8 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/salga-trust/engine/internal/wholefile"
 	"github.com/salga-trust/engine/internal/owned"
+	"github.com/salga-trust/engine/internal/wholefile"
 )
 
 // Pair is a variable and its value.
