@@ -7,6 +7,7 @@ import (
 	"go/token"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -72,6 +73,39 @@ func TestEveryFieldAndCodeOfEveryEventHasWordsInEveryLanguage(t *testing.T) {
 			hasWords(t, c.Field, e.EventType())
 			for _, value := range []any{c.Old, c.New} {
 				valueHasWords(t, c.Field, plainly(t, value), e.EventType())
+			}
+		}
+	}
+}
+
+// The page of the audit log shows the same fields, in words of its own.
+func TestTheAuditPageHasWordsForEveryFieldRecordAndEvent(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("console/texts/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no texts were found", err)
+	}
+	known := map[string]bool{}
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			key, _, _ := strings.Cut(line, " | ")
+			known[key] = true
+		}
+	}
+
+	for _, e := range domaintest.Examples() {
+		_, table := domain.OperationOf(e.EventType())
+		keys := []string{"did_" + e.EventType(), "records_" + table}
+		for _, c := range domain.ChangesOf(e) {
+			keys = append(keys, "part_"+c.Field)
+		}
+		for _, key := range keys {
+			if !known[key] {
+				t.Errorf("console/texts has no %s, of %s", key, e.EventType())
 			}
 		}
 	}

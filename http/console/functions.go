@@ -18,6 +18,7 @@ func (t texts) functions(lang Lang) template.FuncMap {
 		"t":        words.text,
 		"has":      words.has,
 		"word":     words.word,
+		"known":    words.known,
 		"when":     words.when,
 		"day":      words.day,
 		"asset":    assetLink,
@@ -71,6 +72,15 @@ func (w words) word(group string, code any) string {
 		return text
 	}
 	return strings.ReplaceAll(strings.TrimSuffix(name, ".v1"), "_", " ")
+}
+
+// known returns the text of a value that may be a code of some group, and the value
+// itself if the group has no such code.
+func (w words) known(group, value string) string {
+	if text, is := w.texts[group+"_"+value]; is {
+		return text
+	}
+	return value
 }
 
 // when writes an instant as a clock in South Africa showed it.
