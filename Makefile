@@ -130,6 +130,11 @@ assets: ## Make style.css and htmx.min.js of the console again (needs npm and th
 	rm $(ASSETS)/style.css.new
 	cp $(ASSETS)/src/node_modules/htmx.org/dist/htmx.min.js $(ASSETS)/htmx.min.js
 
+.PHONY: screenshots
+screenshots: ## Take the pictures of docs/officer.md again (needs Chromium)
+	$(GO) test -count=1 -tags=far -run='^TestFarThePicturesShowWhatThePagesShow$$' ./cmd/trust -screenshots
+	$(GO) test -count=1 -run='^TestThePicturesHaveTheHeadingsOfTheirPages$$' ./http/console -update
+
 .PHONY: verify
 verify: $(GOLANGCI) $(OAPI) ## Check go.mod, format, go vet, the client, and that nothing released has changed
 	$(GO) mod tidy -diff
