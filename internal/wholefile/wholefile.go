@@ -3,8 +3,8 @@
 //
 // Owns: nothing.
 //
-// Guarantees: the file is on disk before it takes its name, and only its owner can read
-// it.
+// Guarantees: the file is on disk before it takes its name, and only its owner can write
+// to it, or, unless it is published, read it.
 //
 // Fails how: the old file stays, and nothing is left beside it.
 //
@@ -14,12 +14,18 @@ package wholefile
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
 
 // Write replaces a file, mode 0600.
-func Write(path, text string) (err error) {
+func Write(path, text string) error { return replace(path, text, 0o600) }
+
+// Publish replaces a file that everybody may read, mode 0644.
+func Publish(path, text string) error { return replace(path, text, 0o644) }
+
+func replace(path, text string, mode fs.FileMode) (err error) {
 	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*") // made with mode 0600
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
@@ -31,7 +37,7 @@ func Write(path, text string) (err error) {
 	}()
 
 	_, err = file.WriteString(text)
-	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+	if err := errors.Join(err, file.Chmod(mode), file.Sync(), file.Close()); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 
