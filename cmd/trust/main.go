@@ -36,7 +36,8 @@ type cli struct {
 	} `cmd:"" help:"Manage the keys that seal personal data."`
 	Log struct {
 		Renew logRenewCmd `cmd:"" help:"Give the log a new id after a failover that lost events, so that clients start over."`
-	} `cmd:"" help:"Manage the log's id."`
+		Watch logWatchCmd `cmd:"" help:"Compare what a log shows over HTTP with what it showed before; needs no database."`
+	} `cmd:"" help:"Manage the log's id, and watch a log from outside."`
 	Seed     seedCmd     `cmd:"" help:"Fill a development system with made-up residents; safe to repeat."`
 	Status   statusCmd   `cmd:"" help:"Show the log's head and each projector; exit 1 if one is not running."`
 	Replay   replayCmd   `cmd:"" help:"Show what people had agreed to at one instant, as known at another."`
@@ -48,6 +49,7 @@ type cli struct {
 	Rebuild  rebuildCmd  `cmd:"" help:"Rebuild read tables from the log beside the live ones, then switch to them."`
 	Backup   backupCmd   `cmd:"" help:"Write the log and the keys, or only the keys, to a folder."`
 	Restore  restoreCmd  `cmd:"" help:"Fill a new database from a backup; people erased since then stay erased."`
+	Witness  witnessCmd  `cmd:"" help:"Cosign the checkpoints of other people's logs; needs no database."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 	Help     struct {
 		Settings struct{} `cmd:"" help:"List the settings, which every command takes; .env.example also explains the secrets."`
