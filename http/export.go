@@ -56,12 +56,22 @@ func (in *StateOfConsents) question(f *domain.Faults) reports.ReplayQuery {
 	return q
 }
 
-// resolve refuses a question about a purpose or a person that never was, which would
-// otherwise be answered as one about something that nobody decided. It completes the
-// question with the moment that it is about.
+// resolve completes a question that can be asked with the moment that it is about.
 func (s *server) resolve(
 	ctx context.Context, call commands.Call, in *StateOfConsents, q *reports.ReplayQuery,
 ) error {
+	if err := s.known(ctx, call, *q); err != nil {
+		return err
+	}
+
+	about, err := s.config.Reports.Resolve(ctx, call.Tenant, in.AsOf.Time, in.KnownAt.Time, in.Position)
+	q.Position, q.At = about.Position, about.At
+	return err
+}
+
+// known refuses a question about a purpose or a person that never was, which would
+// otherwise be answered as one about something that nobody decided.
+func (s *server) known(ctx context.Context, call commands.Call, q reports.ReplayQuery) error {
 	if q.Purpose != "" {
 		if err := s.config.Commands.KnownPurpose(ctx, call.Tenant, q.Purpose); err != nil {
 			return err
@@ -72,10 +82,7 @@ func (s *server) resolve(
 			return err
 		}
 	}
-
-	about, err := s.config.Reports.Resolve(ctx, call.Tenant, in.AsOf.Time, in.KnownAt.Time, in.Position)
-	q.Position, q.At = about.Position, about.At
-	return err
+	return nil
 }
 
 type exportOutput struct {

@@ -881,6 +881,18 @@ func (r *fakeReports) Replay(
 	return nil
 }
 
+func (r *fakeReports) ReplayPage(
+	ctx context.Context, tenant domain.TenantID, q reports.ReplayQuery, page projections.Page,
+) (reports.ReplayPage, error) {
+	var rows []domain.Decided
+	err := r.Replay(ctx, tenant, q, func(row domain.Decided) error {
+		rows = append(rows, row)
+		return nil
+	})
+	list := cut(rows, page, func(d domain.Decided) string { return d.ID.String() })
+	return reports.ReplayPage{Listing: list, Moment: reports.Moment{Position: q.Position, At: q.At}}, err
+}
+
 func (r *fakeReports) Summary(
 	ctx context.Context, tenant domain.TenantID, q reports.ReplayQuery, by []projections.Dimension,
 ) ([]reports.Counted, error) {

@@ -197,6 +197,7 @@ func TestAnInstantOutsideTheCalendarIsRefused(t *testing.T) {
 			"consents/check?purpose=platform_registration&known_at=",
 			"compliance/consents?as_of=", "compliance/consents?known_at=", "audit-logs?from=", "audit-logs?to=",
 			"compliance/consents?given_from=", "compliance/consents/summary?by=status&given_to=",
+			"compliance/consents/list?as_of=", "compliance/consents/list?given_to=",
 			"compliance/exposure?actor_id=" + officer.id + "&from=",
 			"compliance/exposure?actor_id=" + officer.id + "&to=",
 		} {
@@ -213,6 +214,7 @@ func TestAnInstantOutsideTheCalendarIsRefused(t *testing.T) {
 		"consents/check?purpose=platform_registration&at=", "compliance/consents?as_of=",
 		"compliance/consents?known_at=", "audit-logs?from=", "audit-logs?to=", "compliance/consents?given_from=",
 		"compliance/consents/summary?by=status&given_to=", "compliance/exposure?actor_id=" + officer.id + "&to=",
+		"compliance/consents/list?as_of=", "compliance/consents/list?given_to=",
 	} {
 		officer.send("GET", "/api/v1/"+question+"9999-12-31T23:59:59.999999999Z", "").want(200)
 		officer.send("GET", "/api/v1/"+question+"0001-01-01T00:00:00.000001Z", "").want(200)

@@ -672,6 +672,13 @@ func routes() []route {
 			},
 		},
 		{
+			id: "list_consents_as_of", method: "GET", path: api + "/compliance/consents/list",
+			who: overseers, rate: accountRate, waits: logItself,
+			serve:   on((*server).listAsOf),
+			summary: "The municipality's consents at an instant, person by person, replayed from events: in pages",
+			codes:   []domain.Code{domain.CodeInvalid, domain.CodeUnknownPurpose, domain.CodeNotFound},
+		},
+		{
 			id: "count_consents", method: "GET", path: api + "/compliance/consents/summary",
 			who: overseers, rate: accountRate, waits: logItself,
 			serve:   on((*server).countConsents),

@@ -17,6 +17,7 @@ import (
 const (
 	consentsReport = "/api/v1/compliance/consents"
 	summaryReport  = consentsReport + "/summary"
+	asOfList       = consentsReport + "/list"
 )
 
 // An officer asks who agreed to what, in which words, how and when, and how many they
@@ -107,6 +108,69 @@ func TestAnOfficerSearchesConsentsAndCountsThem(t *testing.T) {
 	}
 }
 
+// The state of everybody's consents comes in pages, which together are the export of the
+// same question however much is recorded between them. Who is on a page was looked at.
+func TestPagesOfTheStateOfConsentsAreTheExport(t *testing.T) {
+	t.Parallel()
+	w, _ := newRealWorld(t)
+	w.define(domain.PlatformTenant(), "newsletter")
+	officer := w.staff(domain.Manager, "KZN225")
+	people := []*person{w.citizen("t@example.org"), w.citizen("s@example.org"), w.citizen("a@example.org")}
+	for i, language := range []string{"zu", "en", "zu"} {
+		people[i].send("POST", "/api/v1/consents",
+			fmt.Sprintf(`{"purpose":"newsletter","language":%q,"consented":true}`, language)).want(201)
+	}
+
+	const question = "purpose=newsletter&language=zu&status=granted"
+	export := officer.send("GET", consentsReport+"?"+question, "").want(200)
+	first := officer.send("GET", asOfList+"?limit=1&"+question, "").want(200)
+	if first.json["position"] != export.json["position"] || first.json["as_of"] != export.json["as_of"] ||
+		first.header.Get("Event-Position") != fmt.Sprint(export.json["position"]) {
+		t.Errorf("the first page is about another moment: %s", first.raw)
+	}
+
+	for _, p := range people {
+		if last := export.items()[1]; last["subject_id"] == p.id {
+			p.send("POST", "/api/v1/consents/"+last["id"].(string)+"/withdraw", `{}`).want(200)
+		}
+	}
+	w.citizen("later@example.org").send("POST", "/api/v1/consents",
+		`{"purpose":"newsletter","language":"zu","consented":true}`).want(201)
+	next := first.text("next")
+	second := officer.send("GET", asOfList+"?limit=1&"+question+"&after="+next, "").want(200)
+	if got := slices.Concat(first.items(), second.items()); fmt.Sprint(got) != fmt.Sprint(export.items()) ||
+		second.json["next"] != nil || second.json["as_of"] != first.json["as_of"] ||
+		second.json["position"] != first.json["position"] {
+		t.Errorf("the pages are\n%s\n%s\nand the export\n%s", first.raw, second.raw, export.raw)
+	}
+
+	looks := officer.reads("actor_id=" + officer.id)
+	for i, page := range []*answer{second, first} { // newest first
+		want := "[" + page.items()[0]["subject_id"].(string) + "]"
+		if fmt.Sprint(looks[i]["subjects"]) != want || looks[i]["fields"] != "consents" {
+			t.Errorf("look %d is %v, want one at %s", i, looks[i], want)
+		}
+	}
+
+	for query, field := range map[string]string{
+		"purpose=newsletter&after=" + next:                          "after",
+		question + "&subject_id=" + people[0].id + "&after=" + next: "after",
+		question + "&after=AAAA":                                    "after",
+		question + "&position=1&after=" + next:                      "position",
+		question + "&as_of=2026-01-01T00:00:00Z&after=" + next:      "as_of",
+		question + "&known_at=2026-01-01T00:00:00Z&after=" + next:   "known_at",
+	} {
+		faults := officer.send("GET", asOfList+"?"+query, "").wantProblem(422, domain.CodeInvalid).faults()
+		if len(faults) != 1 || faults[field] != "invalid" {
+			t.Errorf("%s: %v, want %s", query, faults, field)
+		}
+	}
+	w.staff(domain.Manager, "CPT").send("GET", asOfList+"?"+question+"&after="+next, "").
+		wantProblem(422, domain.CodeInvalid)
+	officer.send("GET", asOfList+"?purpose=no_such_thing", "").wantProblem(422, domain.CodeUnknownPurpose)
+	officer.send("GET", asOfList+"?subject_id="+uuid.NewString(), "").wantProblem(404, domain.CodeNotFound)
+}
+
 // What the record of a read says was asked for is what was asked for: an export of one
 // person names them.
 func TestAnExportOfOnePersonIsALookAtThemAlone(t *testing.T) {
@@ -144,7 +208,7 @@ func TestASearchThatIsNotUnderstoodIsRefusedWithAllItsFaults(t *testing.T) {
 		backwards:            {"given_to"},
 		backwards + "&position=1&known_at=2026-01-01T00:00:00Z": {"given_to", "position"},
 	} {
-		for _, path := range []string{consentsReport + "?", summaryReport + "?by=purpose&"} {
+		for _, path := range []string{consentsReport + "?", summaryReport + "?by=purpose&", asOfList + "?"} {
 			got := officer.send("GET", path+query, "").wantProblem(422, domain.CodeInvalid).faults()
 			if fields := slices.Sorted(maps.Keys(got)); !slices.Equal(fields, want) {
 				t.Errorf("%s%s: %v, want %q", path, query, got, want)

@@ -99,6 +99,9 @@ type Reports interface {
 	// Resolve returns the moment that a replay is about.
 	Resolve(ctx context.Context, tenant domain.TenantID, at, knownAt time.Time, position int64) (reports.Moment, error)
 	Replay(ctx context.Context, tenant domain.TenantID, q reports.ReplayQuery, each func(domain.Decided) error) error
+	// ReplayPage returns part of what Replay would pass on.
+	ReplayPage(ctx context.Context, tenant domain.TenantID, q reports.ReplayQuery,
+		page projections.Page) (reports.ReplayPage, error)
 	// Summary counts what Replay would pass on.
 	Summary(ctx context.Context, tenant domain.TenantID, q reports.ReplayQuery,
 		by []projections.Dimension) ([]reports.Counted, error)

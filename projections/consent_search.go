@@ -148,6 +148,69 @@ func (s *ConsentSearch) Subjects(
 	return s.pages(ctx, sql+" order by 1", w.Args, page, each)
 }
 
+// Behind returns the first people in order of their ids, after a given one, who may have
+// a decision that a filter lets through in the state that rules are about: nobody between
+// them is left out who has one. It goes by whichever index is the shorter way there.
+func (s *ConsentSearch) Behind(
+	ctx context.Context, f ConsentFilter, rules domain.Rules, after uuid.UUID, limit int,
+) ([]uuid.UUID, error) {
+	at := rules.Clocks().At
+	w := pg.Where{Args: []any{s.tenant.UUID}}
+	behind, most := w.Arg(after), w.Arg(limit)
+	w.And("c.decided <= %s", s.position)
+	if !at.IsZero() {
+		w.And("c.given_at <= %s", at)
+	}
+	f.add(&w)
+
+	current, err := s.isCurrent(ctx, f.Status)
+	if err != nil {
+		return nil, err
+	}
+	if current {
+		// The planner knows nothing of the expression. Alone, it would be expected to be
+		// rarely true, so that all decisions were read and sorted; in this form, to be
+		// true of every second.
+		w.And("coalesce(" + standingOf(&w, rules).status + " = " + w.Arg(string(f.Status)) + ", false)")
+	}
+
+	parts := []string{"select c.subject_id from trust.consents c where c.tenant_id = $1" + w.SQL()}
+	if s.position > s.checkpoint {
+		parts = append(parts, s.changed(&w))
+	}
+	if !at.IsZero() {
+		parts = append(parts, stampedOddly)
+	}
+	for i, part := range parts {
+		parts[i] = "(select distinct p.id from (" + part + ") p (id) where p.id > " + behind +
+			" order by 1 limit " + most + ")"
+	}
+	sql := "select distinct m.id from (" + strings.Join(parts, " union all ") + ") m order by 1 limit " + most
+
+	// Planned each time, with the values known.
+	found, err := s.tx.Query(ctx, sql, append([]any{pgx.QueryExecModeCacheDescribe}, w.Args...)...)
+	if err != nil {
+		return nil, eventstore.Unavailable(err)
+	}
+	ids, err := pgx.CollectRows(found, pgx.RowTo[uuid.UUID])
+	return ids, eventstore.Unavailable(err)
+}
+
+// isCurrent reports whether what the read table says of a status is what was known at the
+// position. Who decided something after the checkpoint is found by that. A status that is
+// not asked about is of no interest.
+func (s *ConsentSearch) isCurrent(ctx context.Context, status domain.Status) (bool, error) {
+	if status == "" || s.position >= s.checkpoint {
+		return status != "", nil
+	}
+
+	w := pg.Where{Args: []any{s.tenant.UUID}}
+	var later bool
+	err := s.tx.QueryRow(ctx, "select exists ("+s.changed(&w)+")",
+		append([]any{pgx.QueryExecModeCacheDescribe}, w.Args...)...).Scan(&later)
+	return !later, eventstore.Unavailable(err)
+}
+
 // Unsettled passes on the ids of the people about whom the read table does not say what
 // is asked: the state at an instant (zero: at the end), as known at the position.
 func (s *ConsentSearch) Unsettled(
@@ -186,12 +249,16 @@ func (s *ConsentSearch) unsettled(w *pg.Where, at time.Time) (parts []string) {
 		parts = append(parts, s.changed(w))
 	}
 	if !at.IsZero() {
-		parts = append(parts, `select e.stream_id from trust.events e
-			where e.tenant_id = $1 and e.stream_type = 'consent' and e.effective_at < e.recorded_at
-				and (e.payload ->> 'given_at' is null or e.payload -> 'copy' is not null)`)
+		parts = append(parts, stampedOddly)
 	}
 	return parts
 }
+
+// stampedOddly is a query for the people of whom instants do not tell the order; $1 is
+// the tenant.
+const stampedOddly = `select e.stream_id from trust.events e
+	where e.tenant_id = $1 and e.stream_type = 'consent' and e.effective_at < e.recorded_at
+		and (e.payload ->> 'given_at' is null or e.payload -> 'copy' is not null)`
 
 // changed returns a query for the people who decided something between the position and
 // the checkpoint; $1 is the tenant.

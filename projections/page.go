@@ -44,7 +44,7 @@ func (p Page) Fetch() int { return p.limit() + 1 }
 func (p Page) AfterID() (uuid.UUID, error) {
 	raw, err := base64.RawURLEncoding.DecodeString(p.After)
 	if err != nil || len(raw) != len(uuid.UUID{}) {
-		return uuid.UUID{}, malformedCursor()
+		return uuid.UUID{}, MalformedCursor()
 	}
 	return uuid.UUID(raw), nil
 }
@@ -53,7 +53,7 @@ func (p Page) AfterID() (uuid.UUID, error) {
 func (p Page) AfterPosition() (int64, error) {
 	raw, err := base64.RawURLEncoding.DecodeString(p.After)
 	if err != nil || len(raw) != 8 {
-		return 0, malformedCursor()
+		return 0, MalformedCursor()
 	}
 	return int64(binary.BigEndian.Uint64(raw)), nil
 }
@@ -66,7 +66,8 @@ func PositionCursor(position int64) string {
 	return base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint64(nil, uint64(position)))
 }
 
-func malformedCursor() error {
+// MalformedCursor refuses a cursor that no page named.
+func MalformedCursor() error {
 	var f domain.Faults
 	f.Add("after", "invalid", "Give the value of next from the previous page, or leave it out.")
 	return f.Err()

@@ -752,6 +752,33 @@ const (
 	ExportConsentsParamsFormatNdjson ExportConsentsParamsFormat = "ndjson"
 )
 
+// Defines values for ListConsentsAsOfParamsStatus.
+const (
+	ListConsentsAsOfParamsStatusAnnulled  ListConsentsAsOfParamsStatus = "annulled"
+	ListConsentsAsOfParamsStatusExpired   ListConsentsAsOfParamsStatus = "expired"
+	ListConsentsAsOfParamsStatusGranted   ListConsentsAsOfParamsStatus = "granted"
+	ListConsentsAsOfParamsStatusLapsed    ListConsentsAsOfParamsStatus = "lapsed"
+	ListConsentsAsOfParamsStatusRefused   ListConsentsAsOfParamsStatus = "refused"
+	ListConsentsAsOfParamsStatusWithdrawn ListConsentsAsOfParamsStatus = "withdrawn"
+)
+
+// Defines values for ListConsentsAsOfParamsChannel.
+const (
+	ListConsentsAsOfParamsChannelCounter  ListConsentsAsOfParamsChannel = "counter"
+	ListConsentsAsOfParamsChannelPaper    ListConsentsAsOfParamsChannel = "paper"
+	ListConsentsAsOfParamsChannelPhone    ListConsentsAsOfParamsChannel = "phone"
+	ListConsentsAsOfParamsChannelUssd     ListConsentsAsOfParamsChannel = "ussd"
+	ListConsentsAsOfParamsChannelWeb      ListConsentsAsOfParamsChannel = "web"
+	ListConsentsAsOfParamsChannelWhatsapp ListConsentsAsOfParamsChannel = "whatsapp"
+)
+
+// Defines values for ListConsentsAsOfParamsLanguage.
+const (
+	ListConsentsAsOfParamsLanguageAf ListConsentsAsOfParamsLanguage = "af"
+	ListConsentsAsOfParamsLanguageEn ListConsentsAsOfParamsLanguage = "en"
+	ListConsentsAsOfParamsLanguageZu ListConsentsAsOfParamsLanguage = "zu"
+)
+
 // Defines values for CountConsentsParamsStatus.
 const (
 	CountConsentsParamsStatusAnnulled  CountConsentsParamsStatus = "annulled"
@@ -1457,6 +1484,23 @@ type ConsentSummary struct {
 
 // ConsentSummaryBy defines model for ConsentSummary.By.
 type ConsentSummaryBy string
+
+// ConsentsAsOf defines model for ConsentsAsOf.
+type ConsentsAsOf struct {
+	// AsOf The state at this instant: as requested, otherwise the last at which anything changed; null: at the end of what was known. The same on every page.
+	AsOf *time.Time `json:"as_of"`
+
+	// Items Person by person in order of their ids, each by given_at.
+	Items []ConsentBody `json:"items"`
+
+	// Next Pass as after for the next page, with the same filters but without as_of, known_at and position, which it keeps; null: this is the last.
+	Next *string `json:"next"`
+
+	// Position As known at this position; the same on every page.
+	//
+	// Examples: 1050
+	Position int64 `json:"position"`
+}
 
 // CountedBody defines model for CountedBody.
 type CountedBody struct {
@@ -3374,6 +3418,66 @@ type ExportConsentsParamsLanguage string
 // ExportConsentsParamsFormat defines parameters for ExportConsents.
 type ExportConsentsParamsFormat string
 
+// ListConsentsAsOfParams defines parameters for ListConsentsAsOf.
+type ListConsentsAsOfParams struct {
+	// Limit Maximum number of items.
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// After next of the previous page; empty: from the start.
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// AsOf The state at this instant; default: now, named in the answer as the last instant at which anything changed.
+	AsOf *time.Time `form:"as_of,omitempty" json:"as_of,omitempty"`
+
+	// KnownAt As known at this instant; default: now.
+	KnownAt *time.Time `form:"known_at,omitempty" json:"known_at,omitempty"`
+
+	// Position As known at this position of an earlier answer; with its as_of, the same bytes again.
+	Position *int64 `form:"position,omitempty" json:"position,omitempty"`
+
+	// Purpose Only consents to this purpose.
+	Purpose *string `form:"purpose,omitempty" json:"purpose,omitempty"`
+
+	// NoticeVersion Only decisions on this version of the wording.
+	NoticeVersion *int64 `form:"notice_version,omitempty" json:"notice_version,omitempty"`
+
+	// Status Only what had become this by then. A grant that a newer one superseded stays granted, but is not in_force.
+	Status *ListConsentsAsOfParamsStatus `form:"status,omitempty" json:"status,omitempty"`
+
+	// Channel Only decisions that came this way.
+	Channel *ListConsentsAsOfParamsChannel `form:"channel,omitempty" json:"channel,omitempty"`
+
+	// Language Only decisions on a wording in this language.
+	Language *ListConsentsAsOfParamsLanguage `form:"language,omitempty" json:"language,omitempty"`
+
+	// GivenFrom Only decisions given at this instant or later.
+	GivenFrom *time.Time `form:"given_from,omitempty" json:"given_from,omitempty"`
+
+	// GivenTo Only decisions given before this instant.
+	GivenTo *time.Time `form:"given_to,omitempty" json:"given_to,omitempty"`
+
+	// SubjectID Only consents of this person.
+	SubjectID *uuid.UUID `form:"subject_id,omitempty" json:"subject_id,omitempty"`
+
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+}
+
+// ListConsentsAsOfParamsStatus defines parameters for ListConsentsAsOf.
+type ListConsentsAsOfParamsStatus string
+
+// ListConsentsAsOfParamsChannel defines parameters for ListConsentsAsOf.
+type ListConsentsAsOfParamsChannel string
+
+// ListConsentsAsOfParamsLanguage defines parameters for ListConsentsAsOf.
+type ListConsentsAsOfParamsLanguage string
+
 // CountConsentsParams defines parameters for CountConsents.
 type CountConsentsParams struct {
 	// AsOf The state at this instant; default: now, named in the answer as the last instant at which anything changed.
@@ -4711,6 +4815,66 @@ func (c *Client) ExportConsents(ctx context.Context, params *ExportConsentsParam
 		}
 	}
 	return c.open(ctx, r)
+}
+
+// ListConsentsAsOf: The municipality's consents at an instant, person by person, replayed from events: in pages
+//
+// For: manager, admin.
+//
+//	GET /api/v1/compliance/consents/list
+func (c *Client) ListConsentsAsOf(ctx context.Context, params *ListConsentsAsOfParams) (*Answer[ConsentsAsOf], error) {
+	r := newRequest(http.MethodGet, "/api/v1/compliance/consents/list")
+	if params != nil {
+		if params.Limit != nil {
+			r.query.Set("limit", text(*params.Limit))
+		}
+		if params.After != nil {
+			r.query.Set("after", text(*params.After))
+		}
+		if params.AsOf != nil {
+			r.query.Set("as_of", text(*params.AsOf))
+		}
+		if params.KnownAt != nil {
+			r.query.Set("known_at", text(*params.KnownAt))
+		}
+		if params.Position != nil {
+			r.query.Set("position", text(*params.Position))
+		}
+		if params.Purpose != nil {
+			r.query.Set("purpose", text(*params.Purpose))
+		}
+		if params.NoticeVersion != nil {
+			r.query.Set("notice_version", text(*params.NoticeVersion))
+		}
+		if params.Status != nil {
+			r.query.Set("status", text(*params.Status))
+		}
+		if params.Channel != nil {
+			r.query.Set("channel", text(*params.Channel))
+		}
+		if params.Language != nil {
+			r.query.Set("language", text(*params.Language))
+		}
+		if params.GivenFrom != nil {
+			r.query.Set("given_from", text(*params.GivenFrom))
+		}
+		if params.GivenTo != nil {
+			r.query.Set("given_to", text(*params.GivenTo))
+		}
+		if params.SubjectID != nil {
+			r.query.Set("subject_id", text(*params.SubjectID))
+		}
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+	}
+	return send[ConsentsAsOf](ctx, c, r)
 }
 
 // CountConsents: Count the municipality's consents at an instant, by one or several of their features

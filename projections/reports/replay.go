@@ -27,6 +27,8 @@ type ReplayQuery struct {
 	Now time.Time
 
 	projections.ConsentFilter
+
+	behind uuid.UUID // leave out the people up to this one, in order of ids
 }
 
 // Moment names a state for ever: a position and an instant.
@@ -281,7 +283,7 @@ func (r *Reports) fold(
 		return nil
 	}
 
-	for behind := (eventstore.Place{}); ; {
+	for behind := (eventstore.Place{Stream: q.behind, Version: math.MaxInt32}); ; {
 		page, err := r.reader.InStreams(ctx, tx, tenant, domain.ConsentStream, people, behind, q.Position, replayPage)
 		if err != nil {
 			return err

@@ -23,8 +23,9 @@ import (
 // Random histories, whose clock jumps ahead and back, with entries annulled and records
 // merged, asked about at random instants of both clocks or at random positions, while the
 // read table has followed the log to somewhere: a search finds the rows of the whole
-// export that have the features, and a summary counts what a search finds.
-func TestSearchesAndCountsAreThoseOfTheWholeExport(t *testing.T) {
+// export that have the features, a summary counts what a search finds, and so do its
+// pages of any size together, although between them more is recorded and followed.
+func TestSearchesCountsAndPagesAreThoseOfTheWholeExport(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	conn, super := w.db.Conn(t, pgtest.Projector), w.db.Superuser(t)
@@ -80,7 +81,41 @@ func TestSearchesAndCountsAreThoseOfTheWholeExport(t *testing.T) {
 		if diff := gocmp.Diff(counts(want, by), counted); diff != "" {
 			rt.Fatalf("count %+v by %v (-the rows found +counted):\n%s", q, by, diff)
 		}
+
+		limit := rapid.SampledFrom([]int{1, 2, 3, 7, 100}).Draw(rt, "rows of a page")
+		paged := w.paged(t, q.ReplayQuery, limit, func() {
+			clock = clock.Add(time.Minute)
+			w.stamp(t, super, people.IDs[0], clock, drawnDecision(rt, clock))
+			w.stamp(t, super, newUser(), clock, drawnDecision(rt, clock))
+			if rapid.Bool().Draw(rt, "followed between pages") {
+				w.followTo(t, conn, w.head(t))
+			}
+		})
+		if diff := gocmp.Diff(want, paged, none()); diff != "" {
+			rt.Fatalf("pages of %d of %+v (-the rows found +paged):\n%s", limit, q, diff)
+		}
 	})
+}
+
+// paged returns what a replay's pages hold together. Each page after the first is asked
+// for as clients do: with the question, without its moment.
+func (w *world) paged(t testing.TB, q reports.ReplayQuery, limit int, between func()) (rows []domain.Decided) {
+	t.Helper()
+	for page := (projections.Page{Limit: limit}); ; between() {
+		got, err := w.reports.ReplayPage(t.Context(), w.tenant, q, page)
+		must(t, err)
+		if len(got.Items) > limit || got.Next != "" && len(got.Items) < limit {
+			t.Fatalf("a page of %d rows of at most %d", len(got.Items), limit)
+		}
+		if page.After == "" {
+			q.Position, q.At, q.Now = 0, time.Time{}, time.Time{}
+		}
+
+		rows = append(rows, got.Items...)
+		if page.After = got.Next; page.After == "" {
+			return rows
+		}
+	}
 }
 
 // none makes no difference between an empty list and nil.
@@ -343,8 +378,8 @@ func TestSearchesAndCountsDoNotBelieveAReadTableOfAnotherLog(t *testing.T) {
 	}
 }
 
-// Searches and counts among 200 000 consents of one tenant, beside some of others.
-func TestSearchesAndCountsUseTheirIndex(t *testing.T) {
+// Searches, counts and pages among 200 000 consents of one tenant, beside some of others.
+func TestSearchesCountsAndPagesUseTheirIndex(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	p := &pgtest.Plans{}
@@ -425,6 +460,40 @@ func TestSearchesAndCountsUseTheirIndex(t *testing.T) {
 			t.Errorf("a summary %s counts nothing", name)
 		}
 		demandIndex(t, p, "a summary "+name, "count(*) from trust.consents c", c.indexes...)
+	}
+	w.demandPagesByIndex(t, p, head, day)
+}
+
+// demandPagesByIndex checks by which indexes the second of several pages of 50 is found.
+func (w *world) demandPagesByIndex(t *testing.T, p *pgtest.Plans, head int64, day time.Time) {
+	t.Helper()
+	const oneByOne, search, given = "consents_v1_subject_idx", "consents_v1_search_idx", "consents_v1_given_idx"
+	for name, c := range map[string]struct {
+		set     func(*reports.ReplayQuery)
+		indexes []string
+	}{
+		"now":          {func(*reports.ReplayQuery) {}, []string{oneByOne}},
+		"as of a day":  {func(q *reports.ReplayQuery) { q.At = day }, []string{oneByOne}},
+		"of a purpose": {func(q *reports.ReplayQuery) { q.Purpose = "purpose_7" }, []string{search, oneByOne}},
+		"of a day":     {func(q *reports.ReplayQuery) { q.GivenFrom, q.GivenTo = day, day.Add(24*time.Hour) }, []string{given}},
+		"of a status":  {func(q *reports.ReplayQuery) { q.Status = domain.StatusWithdrawn }, []string{oneByOne}},
+		"as known before the read table": {
+			func(q *reports.ReplayQuery) { q.Status, q.Position = domain.StatusRefused, head-100 }, []string{oneByOne},
+		},
+	} {
+		q := reports.ReplayQuery{Position: head, At: day.AddDate(2, 0, 0)}
+		c.set(&q)
+		first, err := w.reports.ReplayPage(t.Context(), w.tenant, q, projections.Page{})
+		must(t, err)
+
+		p.Forget()
+		second, err := w.reports.ReplayPage(t.Context(), w.tenant, q, projections.Page{After: first.Next})
+		must(t, err)
+		if len(first.Items) != 50 || len(second.Items) != 50 {
+			t.Errorf("the pages %s have %d and %d rows", name, len(first.Items), len(second.Items))
+		}
+		demandIndex(t, p, "a page "+name, ") m order by 1", c.indexes...)
+		demandIndex(t, p, "a page "+name, "unnest($7::uuid[])", "events_stream_key")
 	}
 }
 
