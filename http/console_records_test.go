@@ -2,7 +2,9 @@ package http_test
 
 import (
 	"fmt"
+	"html"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -78,7 +80,7 @@ func TestPurposesAreInEveryLanguageAndOfOneMunicipality(t *testing.T) {
 		"/console/purposes":                {"Amazwi", "Bewoording"},
 		"/console/purposes/library":        {"Inhloso library", "Doeleinde library"},
 		"/console/purposes/library/impact": {"Ukubheka kwakho kubhaliwe", "Dat u gekyk het"},
-		"/console/consents":                {"Akukho muntu oboniswayo", "Geen persoon word hier gewys nie"},
+		"/console/consents":                {"Akukho muntu obalwayo ohlwini", "Niemand word gelys voordat u"},
 		"/console/reads":                   {"kuyabhalwa (POPIA s19)", "word aangeteken (POPIA s19)"},
 		"/console/audit":                   {"Okwenzekile", "die nuutste eerste"},
 	} {
@@ -116,14 +118,73 @@ func TestAnOfficerReadsTheRecordsOnPages(t *testing.T) {
 	b.theirHistory(thandi)
 }
 
+// The people behind the counts come in pages, which keep filters and moment whatever is
+// recorded meanwhile. Each line leads to its person as they stood then.
+func TestThePeopleBehindTheCountsComeInPages(t *testing.T) {
+	t.Parallel()
+	w, _ := newRealWorld(t)
+	w.define(domain.PlatformTenant(), "newsletter")
+	thandi := w.citizen("thandi@example.org")
+	refuses := func() {
+		thandi.send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"zu","consented":false}`).want(201)
+	}
+	for range 51 {
+		refuses()
+	}
+
+	b := w.staff(domain.Manager, "KZN225").browserOf("KZN225")
+	lines := func() int { return strings.Count(b.page.raw, `<a class="govuk-link mono" href="/console/people/`) }
+	next := regexp.MustCompile(`href="(/console/consents\?[^"]*after=[^"]*)" rel="next"`)
+	b.get("/console/consents?purpose=newsletter&language=zu&known_at=2099-01-01T00:00").want(200)
+	found := next.FindStringSubmatch(b.page.raw)
+	if lines() != 50 || found == nil || strings.Contains(found[1], "known_at") {
+		t.Fatalf("the first page has %d lines, and then %q", lines(), found)
+	}
+	refuses()
+	second := html.UnescapeString(found[1])
+	b.get(second).want(200)
+	b.says("newsletter 0 51 0 0 0 0 51") // and not 52
+	if lines() != 1 || next.MatchString(b.page.raw) || !strings.Contains(b.page.raw, `value="zu" selected`) {
+		t.Errorf("the second page has %d lines:\n%s", lines(), b.page.raw)
+	}
+
+	for _, other := range []string{
+		strings.Replace(second, "language=zu", "language=en", 1), strings.Replace(second, "position=", "position=1", 1),
+		second + "&as_of=2026-01-01T00:00", second + "&known_at=2026-01-01T00:00", second + "A",
+	} {
+		b.get(other).want(422)
+		b.says("There is a problem")
+		if lines() > 0 {
+			t.Errorf("%s lists somebody", other)
+		}
+	}
+
+	b.get(second).want(200)
+	person := regexp.MustCompile(`href="(/console/people/[^"]*)"`).FindStringSubmatch(b.page.raw)
+	at := regexp.MustCompile(`position=(\d+)`).FindStringSubmatch(second)
+	b.get(html.UnescapeString(person[1])).want(200)
+	b.says("as known at position "+at[1]+" of the log", "The answer rests on position "+at[1])
+	b.get("/console/people/" + thandi.id + "?position=many").want(422)
+	b.get("/console/people/" + thandi.id + "?position=1&known_at=2026-01-01T00:00").want(422)
+	clerk := w.staff(domain.FieldWorker, "KZN225").browserOf("KZN225")
+	clerk.get("/console/people/" + thandi.id + "?position=1").want(403)
+	clerk.get("/console/consents?purpose=newsletter").want(403)
+}
+
 func (b *browser) theirConsents(thandi *person, consent string, given time.Time) {
 	b.w.t.Helper()
 	before := b.w.head()
-	b.get("/console/consents?purpose=newsletter&channel=paper").want(200)
-	b.says("newsletter 1 0 0 0 0 0 1", "as known at position", "CSV, for a spreadsheet")
+	b.get("/console/consents").want(200)
+	b.says("newsletter 1 0 0 0 0 0 1", "Nobody is listed until you press")
 	b.hides(thandi.id)
 	if b.w.head() != before {
 		b.w.t.Error("counts were recorded as a look")
+	}
+	b.get("/console/consents?purpose=newsletter&channel=paper&given_from=&given_to=2099-01-01T00:00").want(200)
+	b.says("newsletter 1 0 0 0 0 0 1", "as known at position", "CSV, for a spreadsheet", "That you looked is recorded",
+		thandi.id[28:]+" newsletter agreed Yes")
+	if b.w.head() == before {
+		b.w.t.Error("a list was not recorded as a look")
 	}
 	early := url.QueryEscape(given.Add(-time.Hour).UTC().Format(time.RFC3339))
 	b.get("/console/consents?purpose=newsletter&as_of=" + early).want(200)

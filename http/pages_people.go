@@ -13,7 +13,7 @@ func peoplePages() []route {
 		},
 		{
 			id: "page_person", method: "GET", path: one, who: staff, rate: accountRate,
-			page: (*console.Console).Person, asks: []string{"as_of", "known_at", "after"},
+			page: (*console.Console).Person, asks: []string{"as_of", "known_at", "position", "after"},
 		},
 		{
 			id: "page_person_reads", method: "GET", path: one + "/reads", who: overseers, rate: accountRate,

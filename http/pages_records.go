@@ -11,6 +11,7 @@ func recordPages() []route {
 			page: (*console.Console).Consents,
 			asks: []string{
 				"as_of", "known_at", "position", "purpose", "status", "channel", "language", "notice_version",
+				"given_from", "given_to", "after",
 			},
 		},
 		{
@@ -19,6 +20,7 @@ func recordPages() []route {
 			page: (*console.Console).DownloadConsents,
 			asks: []string{
 				"format", "as_of", "known_at", "position", "purpose", "status", "channel", "language", "notice_version",
+				"given_from", "given_to",
 			},
 		},
 

@@ -80,7 +80,7 @@ func (c *Console) Person(v *Visit) error {
 // personForFieldWorker shows the consents as they stand now: the past is for those who
 // oversee.
 func (v *Visit) personForFieldWorker(p personView) error {
-	if v.Form.Has("as_of") || v.Form.Has("known_at") {
+	if v.Form.Has("as_of") || v.Form.Has("known_at") || v.Form.Has("position") {
 		return refusal(403, client.ProblemCodeForbidden)
 	}
 	list, err := v.API.ListConsents(v.r.Context(), &client.ListConsentsParams{
@@ -130,9 +130,11 @@ func (v *Visit) looksAndRights(p *personView) error {
 	return nil
 }
 
-// answerView says what a person had decided by an instant, as known at another.
+// answerView says what a person had decided by an instant, as known at another or at a
+// position.
 type answerView struct {
 	AsOf, KnownAt *time.Time // as asked; nil: now
+	Known         *int64     // the position asked for in place of KnownAt
 	Named         *time.Time // the instant that the answer names for now
 	Position      int64
 	// Purposes are those that rest on consent, decided ones first; Lawful the others.
@@ -151,7 +153,7 @@ type standing struct {
 // answerAbout asks what stood for each purpose.
 func (v *Visit) answerAbout(subject uuid.UUID) (*answerView, error) {
 	r := fieldReader{v: v}
-	a := answerView{AsOf: r.instant("as_of"), KnownAt: r.instant("known_at")}
+	a := answerView{AsOf: r.instant("as_of"), KnownAt: r.instant("known_at"), Known: r.number("position")}
 	if err := r.refused(); err != nil {
 		return nil, err
 	}
@@ -211,7 +213,8 @@ func publishedAfter(p client.PurposeBody, at *time.Time) bool {
 // and completes the answer with what that rests on.
 func (v *Visit) decisionsOf(subject uuid.UUID, a *answerView) (map[string]*client.ConsentBody, error) {
 	export, err := v.API.ExportConsents(v.r.Context(), &client.ExportConsentsParams{
-		AsOf: a.AsOf, KnownAt: a.KnownAt, SubjectID: &subject, Format: new(client.ExportConsentsParamsFormat("json")),
+		AsOf: a.AsOf, KnownAt: a.KnownAt, Position: a.Known, SubjectID: &subject,
+		Format: new(client.ExportConsentsParamsFormat("json")),
 	})
 	if err != nil {
 		return nil, err
