@@ -310,8 +310,9 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 // answered compares an answer in JSON with the schema of its route and status.
 func (s spec) answered(t *testing.T, id string, a *answer) {
 	t.Helper()
-	at := slices.IndexFunc(apphttp.Lines(), func(l apphttp.Line) bool { return l.ID == id })
-	responses := s.operation(apphttp.Lines()[at])["responses"].(map[string]any)
+	lines := apphttp.Lines()
+	at := slices.IndexFunc(lines, func(l apphttp.Line) bool { return l.ID == id })
+	responses := s.operation(lines[at])["responses"].(map[string]any)
 	response, ok := responses[fmt.Sprint(a.status)].(map[string]any)
 	if !ok {
 		t.Errorf("%s: status %d is not documented", id, a.status)

@@ -3,6 +3,7 @@ package http
 import (
 	"context"
 	"maps"
+	"sync"
 
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
@@ -67,9 +68,11 @@ func partyOf(call commands.Call) party {
 // docs/permissions.md is made from it, and a test calls every route as every party: for
 // their own data, their municipality's, another's and SALGA's.
 //
+// It is made once, and nobody changes it.
+//
 // What a program reaches depends on its scopes, so the line of a route names the scope:
 // see reached. Besides these routes, a program reaches what is open to everybody.
-func permissions() map[who]map[party]reach {
+var permissions = sync.OnceValue(func() map[who]map[party]reach {
 	const (
 		citizen, worker, manager = party(domain.Citizen), party(domain.FieldWorker), party(domain.Manager)
 		admin, liaison           = party(domain.Admin), party(domain.SAPSLiaison)
@@ -103,7 +106,7 @@ func permissions() map[who]map[party]reach {
 		admins:         {admin: ownTenant, platformAdmin: ownTenant},
 		platformAdmins: {platformAdmin: everything},
 	}
-}
+})
 
 // reach returns how far a party gets.
 func (w who) reach(p party) reach { return permissions()[w][p] }
