@@ -38,15 +38,15 @@ func (v *Visit) again(page string, data any, err error) error {
 	return v.answer(int(refused.Status), page, data, refused)
 }
 
-func (v *Visit) answer(status int, page string, data any, problem *client.Error) error {
-	all, err := templates()
+func (v *Visit) answer(status int, name string, data any, problem *client.Error) error {
+	shown, err := page(v.Lang, name)
 	if err != nil {
 		return err
 	}
 
 	var out bytes.Buffer
-	made := view{Visit: v, Page: page, Data: data, Problem: problem, Key: uuid.NewString()}
-	if err := all[v.Lang][page].ExecuteTemplate(&out, "layout", made); err != nil {
+	made := view{Visit: v, Page: name, Data: data, Problem: problem, Key: uuid.NewString()}
+	if err := shown.ExecuteTemplate(&out, "layout", made); err != nil {
 		return err
 	}
 

@@ -18,10 +18,12 @@ func layoutFiles() []string {
 	return []string{"templates/layout.html", "templates/parts.html", "templates/parts_rights.html"}
 }
 
-// templates holds the page of each file in each language, read once.
+// templates holds the page of each file in each language. The parts that all pages share
+// are read at the first use of any page, and each page at its own: a process that serves
+// the API alone, or starts only to stop, does not wait for pages that nobody asks for.
 //
 //nolint:gochecknoglobals // read once, never written
-var templates = sync.OnceValues(func() (map[Lang]map[string]*template.Template, error) {
+var templates = sync.OnceValues(func() (map[Lang]map[string]pageOnce, error) {
 	words, err := vocabulary()
 	if err != nil {
 		return nil, err
@@ -31,21 +33,35 @@ var templates = sync.OnceValues(func() (map[Lang]map[string]*template.Template, 
 		return nil, err
 	}
 
-	made := map[Lang]map[string]*template.Template{}
+	made := map[Lang]map[string]pageOnce{}
 	for _, lang := range Langs() {
 		layout, err := template.New("").Funcs(words.functions(lang)).ParseFS(templateFiles, layoutFiles()...)
 		if err != nil {
 			return nil, fmt.Errorf("console: %w", err)
 		}
 
-		made[lang] = map[string]*template.Template{}
+		made[lang] = map[string]pageOnce{}
 		for _, file := range files {
-			page := template.Must(layout.Clone())
-			if _, err := page.ParseFS(templateFiles, file); err != nil {
-				return nil, fmt.Errorf("console: %w", err)
-			}
-			made[lang][strings.TrimSuffix(path.Base(file), ".html")] = page
+			made[lang][strings.TrimSuffix(path.Base(file), ".html")] = sync.OnceValues(func() (*template.Template, error) {
+				return template.Must(layout.Clone()).ParseFS(templateFiles, file)
+			})
 		}
 	}
 	return made, nil
 })
+
+// pageOnce returns a page, which it reads at its first call.
+type pageOnce = func() (*template.Template, error)
+
+// page returns a page in a language.
+func page(lang Lang, name string) (*template.Template, error) {
+	all, err := templates()
+	if err != nil {
+		return nil, err
+	}
+	once, known := all[lang][name]
+	if !known {
+		return nil, fmt.Errorf("console: there is no page %q in %s", name, lang)
+	}
+	return once()
+}

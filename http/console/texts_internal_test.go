@@ -141,6 +141,26 @@ var (
 	composed = regexp.MustCompile(`\bprint "([a-z0-9_]+_)"`)
 )
 
+// Pages are read at their first use, so a mistake in one would show only there.
+func TestEveryPageIsReadInEveryLanguage(t *testing.T) {
+	t.Parallel()
+	all, err := templates()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	for lang, pages := range all {
+		if len(pages) < 50 {
+			t.Errorf("%s has %d pages", lang, len(pages))
+		}
+		for name := range pages {
+			if _, err := page(lang, name); err != nil {
+				t.Errorf("%s in %s: %v", name, lang, err)
+			}
+		}
+	}
+}
+
 // said is which texts the templates and the code of the pages name: in full, and by the
 // beginning of their keys.
 type said struct {
