@@ -27,6 +27,20 @@ FAR_TIMEOUT ?= 40m
 TESTFLAGS ?=
 # The packages that take longest come first: otherwise the last of them runs alone, and a core is idle.
 LONGEST := ./http ./cmd/trust ./projections ./eventstore
+# Tests make and drop thousands of files of Postgres, whose content nobody keeps: in memory that takes a third less of the
+# kernel's time. Used if the memory is there, programs may be run from it, and TMPDIR does not say otherwise. Folders of
+# runs that were killed are removed by the next.
+IN_MEMORY = \
+	for left in /dev/shm/trust-test.*; do kill -0 "$${left\#\#*.}" 2>/dev/null || rm -rf "$$left"; done; \
+	memory=/dev/shm/trust-test.$$$$; \
+	free=$$(df --output=avail -k /dev/shm 2>/dev/null | tail -n 1) || free=0; \
+	if [ -z "$${TMPDIR:-}" ] && [ "$${free:-0}" -gt 6291456 ] && mkdir -m 755 $$memory; then \
+		trap 'rm -rf '$$memory EXIT; \
+		printf '\043!/bin/sh\n' >$$memory/try; chmod 755 $$memory/try; \
+		if $$memory/try; then export TMPDIR=$$memory; fi; \
+	fi;
+# The heaps of tests are small and short-lived: collecting them a quarter as often saves a tenth of all time.
+TESTING = $(IN_MEMORY) export GOGC=$${GOGC:-400};
 # RACE=-race runs make test with the race detector, as .ci/run does: it needs a C compiler, and twice the time.
 RACE ?=
 FUZZTIME ?= 30s
@@ -51,6 +65,7 @@ build: ## Build bin/trust
 test: ## Run the tests that need Go alone, with a Postgres of their own (RACE=-race adds the race detector)
 	@# If no Postgres is installed, fetch one now, before many test binaries ask for it.
 	@[ -n "$${TEST_DATABASE_URL:-}" ] || $(GO) run -trimpath ./cmd/trust prepare postgres
+	@$(TESTING) set -x; \
 	$(GO) test $(RACE) -count=1 -timeout=$(TEST_TIMEOUT) $(TESTFLAGS) $(LONGEST) ./...
 
 # A far test needs another program or many minutes: func TestFar… in a file …_far_test.go with //go:build far. Packages
@@ -59,7 +74,7 @@ test: ## Run the tests that need Go alone, with a Postgres of their own (RACE=-r
 test-far: ## Run the tests that need more programs or more time (CONTRIBUTING.md says which)
 	@packages=$$(find . -path './.*' -prune -o -name '*_far_test.go' -exec dirname {} + | sort -u); \
 	[ -n "$$packages" ] || { echo "no far test was found" >&2; exit 1; }; \
-	set -x; \
+	$(TESTING) set -x; \
 	$(GO) test -race -count=1 -tags=far -run='^TestFar' -timeout=$(FAR_TIMEOUT) $(TESTFLAGS) $$packages
 
 .PHONY: soak
