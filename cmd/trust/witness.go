@@ -119,11 +119,10 @@ func readPolicy(path string) (*proof.Policy, error) {
 
 func explainWitness(err error, folder string) error {
 	if errors.Is(err, witness.ErrHeld) {
-		return exit.Unreachable(nil, "another trust witness runs on %s; end that first, or give another --state", folder)
+		return exit.Unreachable(nil, "another trust witness runs on %s; end that, or give another --state", folder)
 	}
 	if wrong, is := errors.AsType[*witness.KeyError](err); is {
 		return exit.WrongUsage("%v", wrong)
 	}
-	return exit.Unreachable(err, "cannot use the folder %s; give --state one that is yours and that nobody else can change",
-		folder)
+	return exit.Unreachable(err, "cannot use the folder %s; give --state one of your own, which nobody else can change", folder)
 }

@@ -67,7 +67,8 @@ func TestWitnessNeedsNoDatabaseAndKeepsItsWord(t *testing.T) {
 	if again.Keys[0].Vkey() != to.Keys[0].Vkey() || again.Keys[1].Vkey() != to.Keys[1].Vkey() {
 		t.Error("it has other keys at its second start")
 	}
-	if _, err := ask(again, logtest.Grown(9, 2, "x")); err == nil || !strings.Contains(err.Error(), "knows another tree") {
+	_, err = ask(again, logtest.Grown(9, 2, "x"))
+	if err == nil || !strings.Contains(err.Error(), "knows another tree") {
 		t.Errorf("another tree: %v", err)
 	}
 	_, err = ask(again, logtest.Grown(9, 9, ""))
@@ -122,8 +123,10 @@ func TestLogWatch(t *testing.T) {
 	show(logtest.Grown(300, 300, ""))
 	watch().expect(t, exit.CodeUsage, "say whom to believe")
 	watch("--key", "x").expect(t, exit.CodeUsage, "--key: this is no verifier key")
-	watch("--key", logtest.Signer(t, "stranger.example").LogKeys()[0].Vkey()).expect(t, exit.CodeNotSo, "none of the keys")
-	watch("--key", key[0].Vkey(), "--key", key[1].Vkey()).expect(t, exit.CodeDone, "300 events, seen for the first time")
+	stranger := logtest.Signer(t, "stranger.example").LogKeys()[0].Vkey()
+	watch("--key", stranger).expect(t, exit.CodeNotSo, "none of the keys")
+	watch("--key", key[0].Vkey(), "--key", key[1].Vkey()).
+		expect(t, exit.CodeDone, "300 events, seen for the first time")
 
 	show(logtest.Grown(400, 400, ""))
 	watch().expect(t, exit.CodeDone, "400 events, which begin with the 300")

@@ -196,8 +196,10 @@ func (m *Monitor) continues(ctx context.Context, seen Seen, before []byte) error
 	now := proof.Checkpoint{Origin: seen.Origin, Size: seen.Size, Root: seen.Root}
 	switch {
 	case known.Origin != now.Origin:
-		return &Fault{Text: fmt.Sprintf("the log was %q and is %q now: it began anew", known.Origin, now.Origin),
-			Shown: seen.Signed}
+		return &Fault{
+			Text:  fmt.Sprintf("the log was %q and is %q now: it began anew", known.Origin, now.Origin),
+			Shown: seen.Signed,
+		}
 	case now.Size < known.Size:
 		return &Fault{Text: fmt.Sprintf("the log went back: it was seen with %d events, and shows %d",
 			known.Size, now.Size), Shown: seen.Signed}
@@ -223,8 +225,8 @@ func (m *Monitor) begins(ctx context.Context, older, newer proof.Checkpoint, who
 		return err
 	}
 	if proof.VerifyConsistency(older.Size, newer.Size, path, older.Root, newer.Root) != nil {
-		return &Fault{Text: fmt.Sprintf("the log was changed: %s the root %x of %d events, which its tree of %d events "+
-			"(root %x) does not begin with", who, older.Root, older.Size, newer.Size, newer.Root), Shown: shown}
+		return &Fault{Text: fmt.Sprintf("the log was changed: %s the root %x of %d events, which its tree of %d "+
+			"events (root %x) does not begin with", who, older.Root, older.Size, newer.Size, newer.Root), Shown: shown}
 	}
 	return nil
 }
@@ -296,7 +298,8 @@ func (m *Monitor) tiles(ctx context.Context, size uint64) proof.TileReader {
 			data, err = m.get(ctx, proof.TilePath(level, index, proof.TileWidth), proof.TileWidth*len(proof.Hash{}))
 		}
 		if missing, is := errors.AsType[*statusError](err); is && missing.status == http.StatusNotFound {
-			return nil, &Fault{Text: fmt.Sprintf("the log does not show %s, which its tree of %d events has", path, size)}
+			const text = "the log does not show %s, which its tree of %d events has"
+			return nil, &Fault{Text: fmt.Sprintf(text, path, size)}
 		}
 		if err != nil {
 			return nil, err

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -63,7 +64,8 @@ func (s *site) show(tree logtest.Tree, lines ...string) *site {
 func (s *site) look(before []byte, change ...func(*monitor.Config)) (monitor.Seen, error) {
 	s.t.Helper()
 	config := monitor.Config{
-		URL: s.url, Policy: s.policy, MaxAge: time.Hour, Now: func() time.Time { return logtest.Noon().Add(time.Minute) },
+		URL: s.url, Policy: s.policy, MaxAge: time.Hour,
+		Now: func() time.Time { return logtest.Noon().Add(time.Minute) },
 	}
 	for _, c := range change {
 		c(&config)
@@ -103,8 +105,9 @@ func TestWhateverALogDoesToWhatItShowedIsNoticed(t *testing.T) {
 	seen, err := s.show(honest).look(nil)
 	must(t, err)
 	before := seen.Signed
+	more := logtest.Grown(400, 400, "")
 	other, err := logtest.Signer(t, "salga.example/2").Sign(proof.Checkpoint{
-		Origin: "salga.example/2", Size: 400, Root: logtest.Grown(400, 400, "").Checkpoint(t).Root,
+		Origin: "salga.example/2", Size: 400, Root: more.Checkpoint(t).Root,
 	}, logtest.Noon())
 	must(t, err)
 
@@ -116,15 +119,15 @@ func TestWhateverALogDoesToWhatItShowedIsNoticed(t *testing.T) {
 		"the last event changed":    {logtest.Grown(300, 299, "x"), "two trees of 300 events"},
 		"one changed, others added": {logtest.Grown(400, 17, "x"), "was changed"},
 		"one inserted in the past":  {append(logtest.Grown(1, 0, "x"), honest...), "was changed"},
-		"deleted and renumbered":    {append(append(logtest.Tree{}, honest[1:]...), logtest.Grown(9, 0, "x")...), "was changed"},
-		"two swapped":               {append(append(logtest.Tree{}, honest[1], honest[0]), logtest.Grown(400, 400, "")[2:]...), "was changed"},
-		"more added":                {logtest.Grown(400, 400, ""), ""},
+		"deleted and renumbered":    {slices.Concat(honest[1:], logtest.Grown(9, 0, "x")), "was changed"},
+		"two swapped":               {slices.Concat(logtest.Tree{honest[1], honest[0]}, more[2:]), "was changed"},
+		"more added":                {more, ""},
 	} {
 		_, err := s.show(c.tree).look(before)
 		fault(t, name, err, c.want)
 	}
 
-	longer := logtest.Grown(400, 400, "")
+	longer := more
 	tile := func(answer string, status int) func(http.ResponseWriter, *http.Request) bool {
 		return func(rw http.ResponseWriter, r *http.Request) bool {
 			if !strings.Contains(r.URL.Path, "/tile/") {
@@ -135,13 +138,14 @@ func TestWhateverALogDoesToWhatItShowedIsNoticed(t *testing.T) {
 			return true
 		}
 	}
+	changed := strings.Replace(string(longer.Signed(t)), "\n400\n", "\n401\n", 1)
 	for name, c := range map[string]struct {
 		checkpoint []byte
 		spoil      func(http.ResponseWriter, *http.Request) bool
 		want       string
 	}{
 		"another's checkpoint":    {other, nil, "none of the keys"},
-		"a changed checkpoint":    {[]byte(strings.Replace(string(longer.Signed(t)), "\n400\n", "\n401\n", 1)), nil, "is wrong"},
+		"a changed checkpoint":    {[]byte(changed), nil, "is wrong"},
 		"a tile that is not":      {longer.Signed(t), tile("", 404), "does not show tile/"},
 		"a tile that is cut":      {longer.Signed(t), tile("short", 200), "bytes"},
 		"a tile that was changed": {longer.Signed(t), tile(strings.Repeat("x", 8192), 200), "was changed"},

@@ -151,7 +151,8 @@ func (c *Client) AddCheckpoint(
 				return nil, statusError(to, status, body)
 			}
 			if known > ours.Size {
-				return nil, &SplitViewError{Witness: to.Name, Ours: ours, Size: known, Theirs: c.Latest(ctx, to, ours.Origin)}
+				theirs := c.Latest(ctx, to, ours.Origin)
+				return nil, &SplitViewError{Witness: to.Name, Ours: ours, Size: known, Theirs: theirs}
 			}
 			old = known
 		default:

@@ -74,7 +74,8 @@ func TestTwoTreesForTwoWitnessesAreRefusedAndShown(t *testing.T) {
 	byOther, err := add(atOther, forged, 0)
 	must(t, err)
 
-	policy, err := proof.ParsePolicy([]byte(fmt.Sprintf("log %s\nwitness A %s\nwitness B %s\ngroup both all A B\nquorum both\n",
+	const both = "log %s\nwitness A %s\nwitness B %s\ngroup both all A B\nquorum both\n"
+	policy, err := proof.ParsePolicy([]byte(fmt.Sprintf(both,
 		logtest.Signer(t, logtest.Origin).LogKeys()[0].Vkey(), one.Keys()[0].Vkey(), other.Keys()[0].Vkey())))
 	must(t, err)
 	for _, signed := range [][]byte{byOne, byOther} {
@@ -124,13 +125,14 @@ func TestTwoTreesForTwoWitnessesAreRefusedAndShown(t *testing.T) {
 		t.Errorf("the proof is about another tree: %+v", shown.Checkpoint)
 	}
 	answer := httptest.NewRecorder()
-	one.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
+	one.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", http.NoBody))
 	expect(t, answer, http.StatusOK, "TWO TREES OF ONE SIZE (1 proofs")
 }
 
 func TestAWitnessThatMisbehavesIsNamedAndNotBelieved(t *testing.T) {
 	t.Parallel()
 	log := logtest.Grown(9, 9, "")
+	other, none := logtest.Grown(9, 8, "x"), "no cosignature of it"
 	cosign := func(name string, at time.Time, of logtest.Tree) string {
 		lines, err := logtest.Signer(t, name).Cosign(of.Checkpoint(t), at)
 		must(t, err)
@@ -150,10 +152,10 @@ func TestAWitnessThatMisbehavesIsNamedAndNotBelieved(t *testing.T) {
 		answer func(http.ResponseWriter, *http.Request, string)
 		want   string
 	}{
-		"nothing":                   {say(200, ""), "no cosignature of it"},
-		"a page":                    {say(200, "<html>\n"), "no cosignature of it"},
-		"a stranger's cosignature":  {say(200, cosign("stranger.example", logtest.Noon(), log)), "no cosignature of it"},
-		"that of another tree":      {say(200, cosign("witness.example/w", logtest.Noon(), logtest.Grown(9, 8, "x"))), "is wrong"},
+		"nothing":                   {say(200, ""), none},
+		"a page":                    {say(200, "<html>\n"), none},
+		"a stranger's cosignature":  {say(200, cosign("stranger.example", logtest.Noon(), log)), none},
+		"that of another tree":      {say(200, cosign("witness.example/w", logtest.Noon(), other)), "is wrong"},
 		"one without a time":        {say(200, cosign("witness.example/w", time.Unix(0, 0), log)), "does not say when"},
 		"too much":                  {say(200, strings.Repeat("x", maxAnswer+1)), "more than"},
 		"an error":                  {say(500, "out of order\nsecret"), `answered 500: "out of order"`},
@@ -172,7 +174,8 @@ func TestAWitnessThatMisbehavesIsNamedAndNotBelieved(t *testing.T) {
 			_, _ = fmt.Fprintf(rw, "%d\n", old%3+1)
 		}, "another size each time"},
 	} {
-		given, err := NewClient(nil).AddCheckpoint(t.Context(), answering(t, c.answer), log.Signed(t), 0, prover(t, log))
+		to := answering(t, c.answer)
+		given, err := NewClient(nil).AddCheckpoint(t.Context(), to, log.Signed(t), 0, prover(t, log))
 		if err == nil || !strings.Contains(err.Error(), c.want) || given != nil {
 			t.Errorf("%s: %v, not %q", name, err, c.want)
 		}
@@ -259,10 +262,11 @@ func TestEveryWitnessIsAskedWhoeverIsDown(t *testing.T) {
 	t.Parallel()
 	log := &memory{t: t, kept: map[string]uint64{}, grew: make(chan struct{}, 100)}
 	up := serving(t, open(t, t.TempDir(), "up.example/w"))
+	down := Endpoint{Name: "down", URL: "http://127.0.0.1:1", Keys: logtest.Signer(t, "down.example").WitnessKeys()}
 	var logged strings.Builder
 	asker := &Asker{
 		Log: log, Client: NewClient(nil), Every: time.Millisecond, Longest: time.Millisecond,
-		Endpoints: []Endpoint{{Name: "down", URL: "http://127.0.0.1:1", Keys: logtest.Signer(t, "down.example").WitnessKeys()}, up},
+		Endpoints: []Endpoint{down, up},
 		Logger:    slog.New(slog.NewTextHandler(&logged, nil)),
 	}
 
@@ -278,8 +282,9 @@ func TestEveryWitnessIsAskedWhoeverIsDown(t *testing.T) {
 	stop()
 	running.Wait()
 
-	if n := strings.Count(logged.String(), `witness=down`); n != 1 || !strings.Contains(logged.String(), "does not answer") {
-		t.Errorf("that one is down is said %d times:\n%s", n, logged.String())
+	said := logged.String()
+	if n := strings.Count(said, "witness=down"); n != 1 || !strings.Contains(said, "does not answer") {
+		t.Errorf("that one is down is said %d times:\n%s", n, said)
 	}
 }
 

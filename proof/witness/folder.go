@@ -151,12 +151,12 @@ func parseKeys(text string) (name string, seeds proof.Seeds, err error) {
 	for word, seed := range map[string][]byte{"ed25519": seeds.Ed25519[:], "ml-dsa-44": seeds.MLDSA44[:]} {
 		data, err := base64.StdEncoding.Strict().DecodeString(values[word])
 		if err != nil || len(data) != len(seed) {
-			return "", seeds, &KeyError{"the file key has no line " + word + ", or a damaged one; put the whole file back"}
+			return "", seeds, &KeyError{"the file key has no whole line " + word + "; put the whole file back"}
 		}
 		copy(seed, data)
 	}
 	if !proof.ValidName(values["name"]) || len(values) != 3 {
-		return "", seeds, &KeyError{"the file key has no line name, or lines that are not its own; put the whole file back"}
+		return "", seeds, &KeyError{"the file key has no line name, or foreign lines; put the whole file back"}
 	}
 	return values["name"], seeds, nil
 }

@@ -43,7 +43,7 @@ func (w *Witness) serveAdd(rw http.ResponseWriter, r *http.Request) {
 }
 
 func (w *Witness) serveRefusal(rw http.ResponseWriter, r *http.Request, err error) {
-	refused, is := errors.AsType[*refusal](err)
+	refused, is := errors.AsType[*refusalError](err)
 	switch {
 	case !is:
 		w.log.ErrorContext(r.Context(), "nothing is cosigned: the folder cannot be used", slog.Any("error", err))

@@ -69,22 +69,22 @@ func liteWitness(t *testing.T) Endpoint {
 	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
 	socket, database := filepath.Join(dir, "agent"), filepath.Join(dir, "db")
 	vkey := logtest.Signer(t, logtest.Origin).LogKeys()[0].Vkey()
-	agent := exec.Command(helper, "agent", socket, database, logtest.Origin, vkey)
+	agent := exec.CommandContext(t.Context(), helper, "agent", socket, database, logtest.Origin, vkey)
 	key := begin(t, agent, (*exec.Cmd).StdoutPipe, regexp.MustCompile(`^SHA256:\S+`))[0]
 
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	must(t, err)
 	address := listener.Addr().String()
 	must(t, listener.Close())
-	witness := exec.Command(program, "-name", "lite.example/w", "-db", database, "-ssh-agent", socket,
-		"-listen", address, "-key", key)
+	witness := exec.CommandContext(t.Context(), program, "-name", "lite.example/w", "-db", database,
+		"-ssh-agent", socket, "-listen", address, "-key", key)
 	found := begin(t, witness, (*exec.Cmd).StderrPipe, regexp.MustCompile(`vkey=(\S+)`))[1]
 
 	public, err := proof.ParseKey(strings.Trim(found, `"`))
 	must(t, err)
 	to := Endpoint{Name: "lite", URL: "http://" + address, Keys: []proof.Key{public}}
 	for { // it says that it listens a moment before it does
-		conn, err := net.Dial("tcp", address)
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
 		if err == nil {
 			must(t, conn.Close())
 			return to

@@ -81,21 +81,21 @@ func (w *Witness) Name() string { return w.signer.Name() }
 // Keys returns the keys that its cosignatures are verified with, Ed25519 first.
 func (w *Witness) Keys() []proof.Key { return w.signer.WitnessKeys() }
 
-// refusal is why a checkpoint is not cosigned.
-type refusal struct {
+// refusalError is why a checkpoint is not cosigned.
+type refusalError struct {
 	status int
 	known  uint64 // for a conflict: the size of the tree that the witness knows
 	text   string
 }
 
-func (r *refusal) Error() string { return r.text }
+func (r *refusalError) Error() string { return r.text }
 
 func refuse(status int, format string, args ...any) error {
-	return &refusal{status: status, text: fmt.Sprintf(format, args...)}
+	return &refusalError{status: status, text: fmt.Sprintf(format, args...)}
 }
 
 // add decides about a request, in the order of the specification, and returns the lines
-// of the cosignatures. Errors: *refusal; any other means that nothing is cosigned because
+// of the cosignatures. Errors: *refusalError; any other means that nothing is cosigned because
 // the folder cannot be read or written.
 func (w *Witness) add(ctx context.Context, body []byte) ([]byte, error) {
 	r, err := parseRequest(body)
@@ -135,7 +135,7 @@ func (w *Witness) follow(ctx context.Context, l *watched, r request, signed proo
 		return nil, err
 	}
 	if r.old != latest.Size {
-		return nil, &refusal{status: http.StatusConflict, known: latest.Size, text: "the old size is not the known one"}
+		return nil, &refusalError{status: http.StatusConflict, known: latest.Size, text: "another size is known"}
 	}
 	if err := follows(latest.Checkpoint, signed.Checkpoint, r.path); err != nil {
 		return nil, err

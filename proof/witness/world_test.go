@@ -2,6 +2,7 @@ package witness
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -42,7 +43,8 @@ func since(t testing.TB, l logtest.Tree, older int) []byte {
 func open(t testing.TB, dir, name string) *Witness {
 	t.Helper()
 	w, err := Open(Config{
-		Folder: dir, Name: name, Logs: logtest.Signer(t, logtest.Origin).LogKeys(), Now: logtest.Noon, Log: slog.New(slog.DiscardHandler),
+		Folder: dir, Name: name, Logs: logtest.Signer(t, logtest.Origin).LogKeys(), Now: logtest.Noon,
+		Log: slog.New(slog.DiscardHandler),
 	})
 	must(t, err)
 	t.Cleanup(func() {
@@ -55,8 +57,10 @@ func open(t testing.TB, dir, name string) *Witness {
 
 // post sends a request without a network.
 func post(w http.Handler, body []byte) *httptest.ResponseRecorder {
+	const path = "/add-checkpoint"
+	asked := httptest.NewRequestWithContext(context.Background(), http.MethodPost, path, bytes.NewReader(body))
 	answer := httptest.NewRecorder()
-	w.ServeHTTP(answer, httptest.NewRequest(http.MethodPost, "/add-checkpoint", bytes.NewReader(body)))
+	w.ServeHTTP(answer, asked)
 	return answer
 }
 
