@@ -95,8 +95,8 @@ func refuse(status int, format string, args ...any) error {
 }
 
 // add decides about a request, in the order of the specification, and returns the lines
-// of the cosignatures. Errors: *refusalError; any other means that nothing is cosigned because
-// the folder cannot be read or written.
+// of the cosignatures. Errors: *refusalError; any other means that nothing is cosigned
+// because the folder cannot be read or written.
 func (w *Witness) add(ctx context.Context, body []byte) ([]byte, error) {
 	r, err := parseRequest(body)
 	if err != nil {
