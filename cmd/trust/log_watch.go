@@ -72,7 +72,7 @@ func (l logWatchCmd) Run(ctx context.Context, p *program) error {
 		last = []byte(before.Checkpoint)
 	}
 	seen, failed := watcher.Look(ctx, last)
-	fault, isFault := errors.AsType[*monitor.Fault](failed)
+	fault, isFault := errors.AsType[*monitor.FaultError](failed)
 	if failed != nil && !isFault {
 		return exit.Unreachable(failed, "the log could not be looked at")
 	}
@@ -150,7 +150,7 @@ func (l logWatchCmd) policy(before watchState) (*proof.Policy, error) {
 	return policy, nil
 }
 
-func summarize(seen monitor.Seen, fault *monitor.Fault, last []byte, policy *proof.Policy) watched {
+func summarize(seen monitor.Seen, fault *monitor.FaultError, last []byte, policy *proof.Policy) watched {
 	w := watched{
 		Consistent: seen.Consistent, Origin: seen.Origin, Size: seen.Size, Root: fmt.Sprintf("%x", seen.Root),
 		Cosigned: append([]string{}, seen.Cosigned...), Silent: append([]string{}, seen.Silent...),
@@ -171,7 +171,7 @@ func summarize(seen monitor.Seen, fault *monitor.Fault, last []byte, policy *pro
 }
 
 // report says what was found, and returns the fault as the command's.
-func (l logWatchCmd) report(p *program, w watched, fault *monitor.Fault) error {
+func (l logWatchCmd) report(p *program, w watched, fault *monitor.FaultError) error {
 	if l.Metrics != "" {
 		if err := wholefile.Publish(l.Metrics, w.metrics(time.Now())); err != nil {
 			return exit.Unreachable(err, "cannot write the metrics")

@@ -14,15 +14,15 @@ import (
 	"github.com/salga-trust/engine/proof/witness"
 )
 
-// Fault is what a log does that it must not do.
-type Fault struct {
+// FaultError is what a log does that it must not do.
+type FaultError struct {
 	Text string
 	// Shown is the signed checkpoint that shows it; nil: none does.
 	Shown []byte
 }
 
 // Error implements error.
-func (f *Fault) Error() string { return f.Text }
+func (f *FaultError) Error() string { return f.Text }
 
 // Config says which log is looked at, and who is believed.
 type Config struct {
@@ -80,7 +80,7 @@ func New(config Config) (*Monitor, error) {
 }
 
 // Look compares what the log shows now with the checkpoint that it showed before; nil:
-// none was seen. What was found so far comes with an error too. Error: *Fault.
+// none was seen. What was found so far comes with an error too. Error: *FaultError.
 func (m *Monitor) Look(ctx context.Context, before []byte) (Seen, error) {
 	seen, missing, err := m.newest(ctx)
 	if err != nil {
@@ -103,7 +103,7 @@ func (m *Monitor) Look(ctx context.Context, before []byte) (Seen, error) {
 
 // newest fetches the newest checkpoint, verified by the policy's log keys. missing says
 // that witnesses have not cosigned it as the policy demands, although they had time to.
-func (m *Monitor) newest(ctx context.Context) (seen Seen, missing *Fault, err error) {
+func (m *Monitor) newest(ctx context.Context) (seen Seen, missing *FaultError, err error) {
 	until := m.config.Now().Add(m.config.Wait)
 	for {
 		signed, err := m.get(ctx, "checkpoint", proof.MaxCheckpoint)
@@ -116,7 +116,7 @@ func (m *Monitor) newest(ctx context.Context) (seen Seen, missing *Fault, err er
 		}
 		opened, err := proof.Open(signed, m.keys(c.Origin)...)
 		if err != nil {
-			return seen, nil, &Fault{Text: fmt.Sprintf("the checkpoint of %q: %v", c.Origin, err), Shown: signed}
+			return seen, nil, &FaultError{Text: fmt.Sprintf("the checkpoint of %q: %v", c.Origin, err), Shown: signed}
 		}
 		seen = m.seen(opened)
 
@@ -125,7 +125,7 @@ func (m *Monitor) newest(ctx context.Context) (seen Seen, missing *Fault, err er
 			return seen, nil, nil
 		}
 		if !m.config.Now().Before(until) {
-			return seen, &Fault{Text: err.Error(), Shown: signed}, nil
+			return seen, &FaultError{Text: err.Error(), Shown: signed}, nil
 		}
 		if err := pause(ctx, time.Second); err != nil {
 			return seen, nil, err
@@ -183,8 +183,8 @@ func (m *Monitor) continues(ctx context.Context, seen Seen, before []byte) error
 			return err
 		}
 		if root != seen.Root {
-			return &Fault{Text: fmt.Sprintf("the tiles of %q have the root %x, and its checkpoint of size %d has %x",
-				seen.Origin, root, seen.Size, seen.Root), Shown: seen.Signed}
+			return &FaultError{Text: fmt.Sprintf("the tiles of %q have the root %x, and its checkpoint of size %d "+
+				"has %x", seen.Origin, root, seen.Size, seen.Root), Shown: seen.Signed}
 		}
 		return nil
 	}
@@ -196,23 +196,23 @@ func (m *Monitor) continues(ctx context.Context, seen Seen, before []byte) error
 	now := proof.Checkpoint{Origin: seen.Origin, Size: seen.Size, Root: seen.Root}
 	switch {
 	case known.Origin != now.Origin:
-		return &Fault{
+		return &FaultError{
 			Text:  fmt.Sprintf("the log was %q and is %q now: it began anew", known.Origin, now.Origin),
 			Shown: seen.Signed,
 		}
 	case now.Size < known.Size:
-		return &Fault{Text: fmt.Sprintf("the log went back: it was seen with %d events, and shows %d",
+		return &FaultError{Text: fmt.Sprintf("the log went back: it was seen with %d events, and shows %d",
 			known.Size, now.Size), Shown: seen.Signed}
 	}
 	return m.begins(ctx, known, now, "it was seen with", seen.Signed)
 }
 
-// begins returns a Fault if the older tree is not shown to begin the newer one.
+// begins returns a FaultError if the older tree is not shown to begin the newer one.
 func (m *Monitor) begins(ctx context.Context, older, newer proof.Checkpoint, who string, shown []byte) error {
 	if older.Size == newer.Size {
 		if older.Root != newer.Root {
-			return &Fault{Text: fmt.Sprintf("the log shows two trees of %d events: %s the root %x, and it shows %x",
-				older.Size, who, older.Root, newer.Root), Shown: shown}
+			return &FaultError{Text: fmt.Sprintf("the log shows two trees of %d events: %s the root %x, "+
+				"and it shows %x", older.Size, who, older.Root, newer.Root), Shown: shown}
 		}
 		return nil
 	}
@@ -225,7 +225,7 @@ func (m *Monitor) begins(ctx context.Context, older, newer proof.Checkpoint, who
 		return err
 	}
 	if proof.VerifyConsistency(older.Size, newer.Size, path, older.Root, newer.Root) != nil {
-		return &Fault{Text: fmt.Sprintf("the log was changed: %s the root %x of %d events, which its tree of %d "+
+		return &FaultError{Text: fmt.Sprintf("the log was changed: %s the root %x of %d events, which its tree of %d "+
 			"events (root %x) does not begin with", who, older.Root, older.Size, newer.Size, newer.Root), Shown: shown}
 	}
 	return nil
@@ -274,13 +274,13 @@ func (m *Monitor) fresh(seen Seen) error {
 	case m.config.MaxAge == 0:
 		return nil
 	case seen.SignedAt.IsZero():
-		return &Fault{Text: "the age of the checkpoint is not known: none of the keys that are believed signs with " +
-			"the time; add the log's ML-DSA-44 key"}
+		return &FaultError{Text: "the age of the checkpoint is not known: none of the keys that are believed signs " +
+			"with the time; add the log's ML-DSA-44 key"}
 	case age < -lead:
-		return &Fault{Text: fmt.Sprintf("the checkpoint says that it was signed at %s, which is not yet",
+		return &FaultError{Text: fmt.Sprintf("the checkpoint says that it was signed at %s, which is not yet",
 			seen.SignedAt.Format(time.RFC3339)), Shown: seen.Signed}
 	case age > m.config.MaxAge:
-		return &Fault{Text: fmt.Sprintf("the newest checkpoint is of %s: older than %s",
+		return &FaultError{Text: fmt.Sprintf("the newest checkpoint is of %s: older than %s",
 			seen.SignedAt.Format(time.RFC3339), m.config.MaxAge), Shown: seen.Signed}
 	}
 	return nil
@@ -299,13 +299,14 @@ func (m *Monitor) tiles(ctx context.Context, size uint64) proof.TileReader {
 		}
 		if missing, is := errors.AsType[*statusError](err); is && missing.status == http.StatusNotFound {
 			const text = "the log does not show %s, which its tree of %d events has"
-			return nil, &Fault{Text: fmt.Sprintf(text, path, size)}
+			return nil, &FaultError{Text: fmt.Sprintf(text, path, size)}
 		}
 		if err != nil {
 			return nil, err
 		}
 		if len(data) < width*len(proof.Hash{}) || len(data)%len(proof.Hash{}) != 0 {
-			return nil, &Fault{Text: fmt.Sprintf("%s has %d bytes, not %d", path, len(data), width*len(proof.Hash{}))}
+			const text = "%s has %d bytes, not %d"
+			return nil, &FaultError{Text: fmt.Sprintf(text, path, len(data), width*len(proof.Hash{}))}
 		}
 
 		hashes := make([]proof.Hash, width)

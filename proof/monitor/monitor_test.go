@@ -78,7 +78,7 @@ func (s *site) look(before []byte, change ...func(*monitor.Config)) (monitor.See
 // fault expects one.
 func fault(t *testing.T, what string, err error, want string) {
 	t.Helper()
-	f, is := errors.AsType[*monitor.Fault](err)
+	f, is := errors.AsType[*monitor.FaultError](err)
 	if want == "" && err != nil || want != "" && (!is || !strings.Contains(f.Text, want)) {
 		t.Errorf("%s: %v, not %q", what, err, want)
 	}
@@ -184,7 +184,7 @@ func TestWhatCannotBeFoundOutIsNoFault(t *testing.T) {
 	} {
 		s.now.Store(&shown{tree: s.now.Load().tree, checkpoint: s.now.Load().tree.Signed(t), spoil: spoil})
 		seen, err := s.look(nil)
-		if _, is := errors.AsType[*monitor.Fault](err); err == nil || is || seen.Consistent {
+		if _, is := errors.AsType[*monitor.FaultError](err); err == nil || is || seen.Consistent {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
