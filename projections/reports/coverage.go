@@ -28,22 +28,19 @@ type coverage struct {
 	person  domain.UserID
 
 	streams map[domain.StreamType][]domain.Recorded // the person's streams read so far, sealed
+	first   map[domain.StreamType]int64             // the positions where they begin; 0: nowhere
 }
 
 func (r *Reports) coverage(tx pgx.Tx, tenant domain.TenantID, person domain.UserID) *coverage {
 	return &coverage{
 		reports: r, reader: r.reader, tx: tx, tenant: tenant, person: person,
-		streams: map[domain.StreamType][]domain.Recorded{},
+		streams: map[domain.StreamType][]domain.Recorded{}, first: map[domain.StreamType]int64{},
 	}
 }
 
 // began returns the position from which the tenant had this person; 0 if it never did.
 func (c *coverage) began(ctx context.Context) (int64, error) {
-	events, err := c.stream(ctx, domain.UserStream)
-	if err != nil || len(events) == 0 {
-		return 0, err
-	}
-	return events[0].Position, nil
+	return c.begins(ctx, domain.UserStream)
 }
 
 // only returns the reads that can have covered the person.
@@ -231,8 +228,27 @@ func auditedIn(filter map[string]string) (q eventstore.Query, understood bool) {
 
 // decided reports whether one of the person's streams had an event by a position.
 func (c *coverage) decided(ctx context.Context, kind domain.StreamType, head int64) (bool, error) {
-	events, err := c.stream(ctx, kind)
-	return len(until(events, head)) > 0, err
+	first, err := c.begins(ctx, kind)
+	return first > 0 && first <= head, err
+}
+
+// begins returns the position of the first event of one of the person's streams; 0: it
+// has none. A stream may be long, so only its first event is read.
+func (c *coverage) begins(ctx context.Context, kind domain.StreamType) (int64, error) {
+	if first, read := c.first[kind]; read {
+		return first, nil
+	}
+
+	events, err := c.reader.InStreams(ctx, c.tx, c.tenant, kind, []uuid.UUID{c.person.UUID}, eventstore.Place{},
+		math.MaxInt64, 1)
+	if err != nil {
+		return 0, err
+	}
+	c.first[kind] = 0
+	for _, e := range events {
+		c.first[kind] = e.Position
+	}
+	return c.first[kind], nil
 }
 
 // stream returns one of the person's streams, and reads it only once.

@@ -194,8 +194,8 @@ func (r *Reports) readsOf(
 		return nil, err
 	}
 
-	q.Newest, q.Limit = true, max(want, readsAtOnce)
-	for q.After = began; ; {
+	q.Newest, q.Limit = true, want
+	for q.After = began; ; q.Limit = max(want, readsAtOnce) {
 		events, err := r.reader.Find(ctx, tx, q)
 		if err != nil {
 			return nil, err
