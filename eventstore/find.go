@@ -219,6 +219,30 @@ func (s *statement) inEachTenant() string {
 			select * from trust.events where tenant_id = t.id` + s.SQL() + s.order + `) e) found` + s.order
 }
 
+// DecidedAt says at which position something about a person's consents was recorded.
+type DecidedAt struct {
+	Position int64
+	Subject  uuid.UUID
+}
+
+// NewestDecisions returns where a tenant's newest events about consents are, the newest
+// first and at most so many. They may be disowned or forged: nothing of them is read.
+func NewestDecisions(ctx context.Context, tx pgx.Tx, tenant domain.TenantID, most int) ([]DecidedAt, error) {
+	const sql = `select position, stream_id from trust.events where tenant_id = $1 and event_type in
+			('consent.granted.v1', 'consent.refused.v1', 'consent.withdrawn.v1', 'consent.annulled.v1',
+			'consent.claimed.v1')
+		order by position desc limit $2`
+
+	rows, err := tx.Query(ctx, sql, tenant.UUID, most)
+	if err != nil {
+		return nil, Unavailable(err)
+	}
+	found, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (d DecidedAt, err error) {
+		return d, r.Scan(&d.Position, &d.Subject)
+	})
+	return found, Unavailable(err)
+}
+
 // Place is a reader's place among streams: after a version of a stream. The zero Place
 // comes before everything.
 type Place struct {

@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -269,6 +270,42 @@ func (s *ConsentSearch) changed(w *pg.Where) string {
 		w.Arg(after), w.Arg(upTo))
 }
 
+// Moved returns the ids of the people for whom anything can have changed, in order: who
+// decided something after a position or by an event that the read table does not hold as
+// known at the search's position, and whose grants ended by themselves after one instant
+// and up to another. It returns nil if these may be more than so many events.
+func (s *ConsentSearch) Moved(
+	ctx context.Context, after int64, from, to time.Time, most int,
+) ([]uuid.UUID, error) {
+	const ended = `select c.subject_id from trust.consents c
+		where c.tenant_id = $1 and c.valid_until > $2 and c.valid_until <= $3 limit $4`
+
+	found, err := s.tx.Query(ctx, ended, s.tenant.UUID, from, to, most)
+	if err != nil {
+		return nil, eventstore.Unavailable(err)
+	}
+	ids, err := pgx.CollectRows(found, pgx.RowTo[uuid.UUID])
+	if err != nil {
+		return nil, eventstore.Unavailable(err)
+	}
+	newest, err := eventstore.NewestDecisions(ctx, s.tx, s.tenant, most)
+	if err != nil {
+		return nil, err
+	}
+
+	after = min(after, s.checkpoint)
+	if len(ids) == most || len(newest) == most && newest[most-1].Position > after {
+		return nil, nil
+	}
+	for _, d := range newest {
+		if d.Position > after {
+			ids = append(ids, d.Subject)
+		}
+	}
+	slices.SortFunc(ids, func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
+	return append([]uuid.UUID{}, slices.Compact(ids)...), nil
+}
+
 // pages reads ids of people in pages.
 func (s *ConsentSearch) pages(
 	ctx context.Context, sql string, args []any, page int, each func(subjects []uuid.UUID) error,
@@ -339,6 +376,24 @@ func GroupOf(c domain.Decided, by []Dimension) (g ConsentGroup) {
 		}
 	}
 	return g
+}
+
+// Passes reports whether the consents of a group, which was made by every feature, pass a
+// filter that says nothing about when they were given.
+func (g ConsentGroup) Passes(f ConsentFilter) bool {
+	return (f.Purpose == "" || g.Purpose == f.Purpose) &&
+		(f.NoticeVersion == 0 || g.NoticeVersion == f.NoticeVersion) &&
+		(f.Language == "" || g.Language == f.Language) &&
+		(f.Channel == "" || g.Channel == f.Channel) &&
+		(f.Status == "" || g.Status == f.Status)
+}
+
+// Only returns the group with some features alone.
+func (g ConsentGroup) Only(by []Dimension) ConsentGroup {
+	var c domain.Decided
+	c.Purpose, c.NoticeVersion, c.Language, c.Channel = g.Purpose, g.NoticeVersion, g.Language, g.Channel
+	c.Status = g.Status
+	return GroupOf(c, by)
 }
 
 // CompareGroups orders groups by some dimensions, the first first.

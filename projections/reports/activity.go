@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	"maps"
-	"math"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -202,7 +200,7 @@ func (r *Reports) foldPage(
 		return false, nil
 	}
 	events, err := r.reader.Find(ctx, tx, eventstore.Query{
-		Tenant: tenant, Types: types, After: c.last, UpTo: upTo, Limit: r.activity.page, Sealed: true,
+		Tenant: tenant, Types: types, After: c.last, UpTo: upTo, Limit: r.activityPage, Sealed: true,
 	})
 	if err != nil {
 		return false, err
@@ -211,7 +209,7 @@ func (r *Reports) foldPage(
 	for _, e := range events {
 		c.add(e)
 	}
-	return len(events) == r.activity.page, nil
+	return len(events) == r.activityPage, nil
 }
 
 // activityTypes lists the types of the events that are counted.
@@ -319,11 +317,7 @@ func (c *counts) look(r domain.Recorded, people int) {
 }
 
 // keptCounts are the counts of one tenant.
-type keptCounts struct {
-	counts
-	turn chan struct{} // holds one token while somebody uses them
-	used uint64        // the number of the newest use, see activities
-}
+type keptCounts struct{ counts }
 
 // forget drops the days that nobody can ask for on a day or later.
 func (k *keptCounts) forget(today domain.Date) {
@@ -380,50 +374,4 @@ func (k *keptCounts) readers(from, to domain.Date) []ReaderCount {
 			cmp.Compare(x.Actor.String(), y.Actor.String()))
 	})
 	return most[:min(len(most), mostReaders)]
-}
-
-// activities keeps the counts of the tenants that asked last.
-type activities struct {
-	mu   sync.Mutex
-	of   map[domain.TenantID]*keptCounts
-	uses uint64
-	page int // how many events are folded at once
-}
-
-// keptTenants is how many tenants' counts are kept, each a few hundred kilobytes at most.
-const keptTenants = 64
-
-// lock returns a tenant's counts for one user at a time. Error: unavailable.
-func (s *activities) lock(ctx context.Context, tenant domain.TenantID) (*keptCounts, func(), error) {
-	k := s.kept(tenant)
-	select {
-	case k.turn <- struct{}{}:
-		return k, func() { <-k.turn }, nil
-	case <-ctx.Done():
-		return nil, nil, eventstore.Unavailable(ctx.Err())
-	}
-}
-
-func (s *activities) kept(tenant domain.TenantID) *keptCounts {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-
-	k, known := s.of[tenant]
-	if !known {
-		k = &keptCounts{turn: make(chan struct{}, 1)}
-		s.of[tenant] = k
-	}
-	s.uses++
-	k.used = s.uses
-
-	if len(s.of) > keptTenants {
-		oldest, least := tenant, uint64(math.MaxUint64)
-		for id, other := range s.of {
-			if other.used < least {
-				oldest, least = id, other.used
-			}
-		}
-		delete(s.of, oldest)
-	}
-	return k
 }

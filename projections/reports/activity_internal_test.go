@@ -8,19 +8,19 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// Only the counts of the tenants that asked last are kept.
-func TestKeptCountsAreBounded(t *testing.T) {
+// Something is kept only for the tenants that asked last.
+func TestWhatIsKeptIsBounded(t *testing.T) {
 	t.Parallel()
-	s := activities{of: map[domain.TenantID]*keptCounts{}}
+	var s keeper[keptCounts]
 	first := domain.TenantID{UUID: uuid.New()}
 	kept := s.kept(first)
 	for range 3 * keptTenants {
 		s.kept(domain.TenantID{UUID: uuid.New()})
 		if s.kept(first) != kept {
-			t.Fatal("the counts of a tenant that asks all the time were dropped")
+			t.Fatal("what is kept for a tenant that asks all the time was dropped")
 		}
 	}
 	if len(s.of) != keptTenants {
-		t.Errorf("%d tenants' counts are kept, want %d", len(s.of), keptTenants)
+		t.Errorf("something is kept for %d tenants, want %d", len(s.of), keptTenants)
 	}
 }

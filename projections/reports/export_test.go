@@ -8,4 +8,4 @@ func (r *Reports) TakeTurns(ctx context.Context) (release func(), err error) {
 }
 
 // FoldActivityBy sets how many events Activity folds at once.
-func (r *Reports) FoldActivityBy(page int) { r.activity.page = page }
+func (r *Reports) FoldActivityBy(page int) { r.activityPage = page }

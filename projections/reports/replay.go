@@ -84,9 +84,7 @@ func (r *Reports) Resolve(
 func (r *Reports) newestChange(
 	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, upTo int64,
 ) (newest domain.EventRef, err error) {
-	decided, err := r.reader.Find(ctx, tx, eventstore.Query{
-		Tenant: tenant, Types: consentTypes(), UpTo: upTo, Newest: true, Limit: 1, Sealed: true,
-	})
+	decided, err := r.newestDecision(ctx, tx, tenant, upTo)
 	if err != nil || upTo == 0 {
 		return newest, err
 	}
@@ -113,6 +111,28 @@ func (r *Reports) newestChange(
 		}
 	}
 	return newest, err
+}
+
+// newestDecision finds a tenant's newest event of anybody's consents up to a position. In
+// most questions, that is the newest of all.
+func (r *Reports) newestDecision(
+	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, upTo int64,
+) ([]domain.Recorded, error) {
+	q := eventstore.Query{
+		Tenant: tenant, Types: consentTypes(), UpTo: upTo, Newest: true, Limit: 1, Sealed: true,
+	}
+	last, err := eventstore.NewestDecisions(ctx, tx, tenant, 1)
+	if err != nil || len(last) == 0 {
+		return nil, err
+	}
+	if at := last[0].Position; upTo == 0 || at <= upTo {
+		only := q
+		only.After, only.UpTo = at-1, at
+		if found, err := r.reader.Find(ctx, tx, only); err != nil || len(found) > 0 {
+			return found, err
+		}
+	}
+	return r.reader.Find(ctx, tx, q)
 }
 
 // aheadBy is how far the log's clock may be ahead of ours without being wrong: no append

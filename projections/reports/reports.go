@@ -23,7 +23,9 @@ type Reports struct {
 	reader *eventstore.Reader
 	whole  *semaphore.Weighted // bounds the reports on everything about one person
 
-	activity activities // what was counted for Activity
+	activity     keeper[keptCounts]    // what was counted for Activity
+	activityPage int                   // how many events it folds at once
+	summaries    keeper[keptSummaries] // what was counted for Summary
 }
 
 // wholeAtOnce is how many reports on everything about one person run at once: a person
@@ -35,7 +37,7 @@ const wholeAtOnce = 2
 func New(pool *pgxpool.Pool, reader *eventstore.Reader) *Reports {
 	return &Reports{
 		pool: pool, reader: reader, whole: semaphore.NewWeighted(wholeAtOnce),
-		activity: activities{of: map[domain.TenantID]*keptCounts{}, page: activityPage},
+		activityPage: activityPage,
 	}
 }
 

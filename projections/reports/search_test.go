@@ -462,6 +462,7 @@ func TestSearchesCountsAndPagesUseTheirIndex(t *testing.T) {
 		demandIndex(t, p, "a summary "+name, "count(*) from trust.consents c", c.indexes...)
 	}
 	w.demandPagesByIndex(t, p, head, day)
+	w.demandKept(t, p, q(func(q *reports.ReplayQuery) { q.At = day }))
 }
 
 // demandPagesByIndex checks by which indexes the second of several pages of 50 is found.

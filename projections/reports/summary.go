@@ -23,17 +23,46 @@ type Counted struct {
 
 // Summary counts the consents that Replay would pass on, by some of their features, in
 // order of these. The read table counts those of most people, see
-// projections.ConsentSearch; those of the rest are folded from the log. Error:
-// unavailable.
+// projections.ConsentSearch; those of the rest are folded from the log. Counts are kept
+// from one question to the next, see keptSummaries. Error: unavailable.
 func (r *Reports) Summary(
 	ctx context.Context, tenant domain.TenantID, q ReplayQuery, by []projections.Dimension,
 ) ([]Counted, error) {
+	var kept *keptSummaries
+	if isKept(q) { // locked before the snapshot is taken
+		k, unlock, err := r.summaries.lock(ctx, tenant)
+		if err != nil {
+			return nil, err
+		}
+		defer unlock()
+		kept = k
+	}
+
 	counts := map[projections.ConsentGroup]int64{}
-	err := r.asTenant(ctx, tenant, func(tx pgx.Tx) error { return r.summary(ctx, tx, tenant, q, by, counts) })
+	err := r.asTenant(ctx, tenant, func(tx pgx.Tx) error {
+		search, err := projections.SearchConsents(ctx, tx, tenant, q.Position)
+		switch {
+		case err != nil:
+			return err
+		case search == nil || !q.Subject.IsZero():
+			return r.replay(ctx, tx, tenant, q, counter(counts, by))
+		case kept != nil:
+			return r.summaryFromKept(ctx, tx, tenant, q, search, kept, by, counts)
+		}
+
+		rules, err := r.rulesOf(ctx, tx, tenant, q)
+		if err != nil {
+			return err
+		}
+		return r.summary(ctx, tx, tenant, q, search, rules, by, counts)
+	})
 	if err != nil {
 		return nil, err
 	}
+	return inOrderOf(counts, by), nil
+}
 
+func inOrderOf(counts map[projections.ConsentGroup]int64, by []projections.Dimension) []Counted {
 	groups := slices.SortedFunc(maps.Keys(counts), func(a, b projections.ConsentGroup) int {
 		return projections.CompareGroups(a, b, by)
 	})
@@ -41,35 +70,29 @@ func (r *Reports) Summary(
 	for i, g := range groups {
 		counted[i] = Counted{g, counts[g]}
 	}
-	return counted, nil
+	return counted
 }
 
-func (r *Reports) summary(
-	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, q ReplayQuery, by []projections.Dimension,
-	counts map[projections.ConsentGroup]int64,
-) error {
-	count := func(d domain.Decided) error { //nolint:unparam // as replay takes it
+// counter returns a function that counts what a replay passes on.
+func counter(
+	counts map[projections.ConsentGroup]int64, by []projections.Dimension,
+) func(domain.Decided) error {
+	return func(d domain.Decided) error {
 		counts[projections.GroupOf(d, by)]++
 		return nil
 	}
+}
 
-	search, err := projections.SearchConsents(ctx, tx, tenant, q.Position)
-	if err != nil {
-		return err
-	}
-	if search == nil || !q.Subject.IsZero() {
-		return r.replay(ctx, tx, tenant, q, count)
-	}
-
-	rules, err := r.rulesOf(ctx, tx, tenant, q)
-	if err != nil {
-		return err
-	}
+// summary counts everybody's consents anew.
+func (r *Reports) summary(
+	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, q ReplayQuery, search *projections.ConsentSearch,
+	rules domain.Rules, by []projections.Dimension, counts map[projections.ConsentGroup]int64,
+) error {
 	if err := search.Count(ctx, q.ConsentFilter, rules, by, counts); err != nil {
 		return err
 	}
 	return search.Unsettled(ctx, q.At, replayPage, func(people []uuid.UUID) error {
-		return r.fold(ctx, tx, tenant, q, rules, people, count)
+		return r.fold(ctx, tx, tenant, q, rules, people, counter(counts, by))
 	})
 }
 
