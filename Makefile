@@ -156,6 +156,7 @@ verify: $(GOLANGCI) $(OAPI) ## Check go.mod, format, go vet, the client, and tha
 	$(GO) mod verify
 	$(GOLANGCI) fmt --diff
 	$(GO) vet -tags=far ./...
+	GOOS=js GOARCH=wasm $(GO) vet ./proof ./proof/wasm # a web page checks proofs too
 	$(GENERATE) | diff http/client/client.gen.go - || { echo "run make client" >&2; exit 1; }
 	@# An event's wire form, and a migration, are frozen from the first release that contains them.
 	@tag=$$(git describe --tags --abbrev=0 2>/dev/null || true); \

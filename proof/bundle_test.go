@@ -274,6 +274,7 @@ func TestALieOfTheLogItselfIsNamed(t *testing.T) {
 	} {
 		w := granted(t)
 		w.append("consent.withdrawn.v1", withdrawal())
+
 		b := w.bundle(w.policy())
 		c.lie(w, &b)
 		_, err := proof.Check(w.file(b), w.policy())

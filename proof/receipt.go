@@ -165,7 +165,8 @@ func (r Receipt) differs(made Receipt) error {
 	return nil
 }
 
-// Instant is an instant in the one form that a bundle has for it: UTC, to the microsecond.
+// Instant is an instant in the one form that a bundle has for it: UTC, to the
+// microsecond.
 type Instant struct{ at time.Time }
 
 const instantForm = "2006-01-02T15:04:05.000000Z"

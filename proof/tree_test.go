@@ -51,8 +51,8 @@ type vector struct {
 }
 
 // hashOf returns a hash as our functions take it. In a few vectors it has another length,
-// which cannot be passed at all. The hash of its role and its bytes stands for it, so that
-// of two roots what is equal stays equal, and what is wrong stays wrong.
+// which cannot be passed at all. The hash of its role and its bytes stands for it, so
+// that of two roots what is equal stays equal, and what is wrong stays wrong.
 func hashOf(role string, data []byte) proof.Hash {
 	if len(data) != len(proof.Hash{}) {
 		return proof.Sum(append([]byte(role), data...))
@@ -108,6 +108,7 @@ func moduleDir(t *testing.T, path string) string {
 type tree struct {
 	leaves []proof.Hash
 	stored []tlog.Hash
+	full   map[string]proof.Hash // roots of tiles that were computed before
 }
 
 func newTree(t interface{ Fatal(...any) }, n int) *tree {
@@ -140,17 +141,31 @@ func (tr *tree) tile(level int, index uint64, width int) (hashes []proof.Hash, e
 		return tr.leaves[first : first+uint64(width)], nil
 	}
 	for i := range uint64(width) {
-		below, err := tr.tile(level-1, index*proof.TileWidth+i, proof.TileWidth)
-		if err != nil {
-			return nil, err
-		}
-		hash, err := proof.TileRoot(below)
+		hash, err := tr.tileRoot(level-1, index*proof.TileWidth+i)
 		if err != nil {
 			return nil, err
 		}
 		hashes = append(hashes, hash)
 	}
 	return hashes, nil
+}
+
+func (tr *tree) tileRoot(level int, index uint64) (proof.Hash, error) {
+	path := proof.TilePath(level, index, proof.TileWidth)
+	if hash, known := tr.full[path]; known {
+		return hash, nil
+	}
+
+	tile, err := tr.tile(level, index, proof.TileWidth)
+	if err != nil {
+		return proof.Hash{}, err
+	}
+	hash, err := proof.TileRoot(tile)
+	if tr.full == nil {
+		tr.full = map[string]proof.Hash{}
+	}
+	tr.full[path] = hash
+	return hash, err
 }
 
 // Go's checksum database has its own code for the same tree: roots and proofs are the

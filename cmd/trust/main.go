@@ -38,6 +38,9 @@ type cli struct {
 		Renew logRenewCmd `cmd:"" help:"Give the log a new id after a failover that lost events, so that clients start over."`
 		Watch logWatchCmd `cmd:"" help:"Compare what a log shows over HTTP with what it showed before; needs no database."`
 	} `cmd:"" help:"Manage the log's id, and watch a log from outside."`
+	Proof struct {
+		Check proofCheckCmd `cmd:"" help:"Check a decision bundle offline: exit 0 if it is proven, 1 if not, 2 if the file is unreadable."`
+	} `cmd:"" help:"Prove what people decided."`
 	Seed     seedCmd     `cmd:"" help:"Fill a development system with made-up residents; safe to repeat."`
 	Status   statusCmd   `cmd:"" help:"Show the log's head and each projector; exit 1 if one is not running."`
 	Replay   replayCmd   `cmd:"" help:"Show what people had agreed to at one instant, as known at another."`
@@ -112,11 +115,12 @@ func run(ctx context.Context, args []string) int {
 		return report(parsed.PrintUsage(false))
 	}
 
-	s, err := settings.Read(flagValues(parsed), os.Environ())
-	if err != nil {
-		return report(err)
+	p := &program{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	if parsed.Command() != proofCheckCommand { // which is about a file alone
+		if p.settings, err = settings.Read(flagValues(parsed), os.Environ()); err != nil {
+			return report(err)
+		}
 	}
-	p := &program{settings: s, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
 
 	parsed.BindTo(ctx, (*context.Context)(nil)) // ends at SIGINT, SIGTERM and SIGHUP
 	return report(parsed.Run(p))
