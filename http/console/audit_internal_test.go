@@ -12,7 +12,7 @@ import (
 
 func TestTheAuditPageSaysValuesAsPeopleReadThem(t *testing.T) {
 	t.Parallel()
-	all, err := templates()
+	audit, err := page(Afrikaans, "audit")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func TestTheAuditPageSaysValuesAsPeopleReadThem(t *testing.T) {
 		{"position", 4417.0, "4417"},
 	} {
 		var out bytes.Buffer
-		err := all[Afrikaans]["audit"].ExecuteTemplate(&out, "value", auditValueOf(c.field, c.value, ""))
+		err := audit.ExecuteTemplate(&out, "value", auditValueOf(c.field, c.value, ""))
 		if err != nil {
 			t.Fatal(err)
 		}
