@@ -124,6 +124,14 @@ func TestRequestsAndHoldsBeginOnThePageOfAPerson(t *testing.T) {
 	if n := b.twice(page+"/requests", "kind", "correction"); n != 1 || b.path != page {
 		t.Errorf("lodged by %d events, at %s", n, b.path)
 	}
+
+	b.get(page + "/requests").want(200)
+	b.send(page+"/requests", "kind", "access", "received_at", "the day before yesterday").want(422)
+	b.says("When their letter arrived: This was not understood.")
+	b.send(page+"/requests", "kind", "access", "received_at", "2026-02-26T08:00").want(200)
+	b.get(page).want(200)
+	b.says("26 February 2026, 08:00")
+
 	b.get(page + "/holds").want(200)
 	b.send(page+"/holds", "reason", "").want(422)
 	if n := b.twice(page+"/holds", "reason", "case 114/2026"); n != 1 || b.path != page {

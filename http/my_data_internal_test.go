@@ -78,9 +78,9 @@ func TestEveryFieldAndCodeOfEveryEventHasWordsInEveryLanguage(t *testing.T) {
 	}
 }
 
-// The page of the audit log shows the same fields, in words of its own.
-func TestTheAuditPageHasWordsForEveryFieldRecordAndEvent(t *testing.T) {
-	t.Parallel()
+// textsOfConsole returns the keys of the texts of the pages.
+func textsOfConsole(t *testing.T) map[string]bool {
+	t.Helper()
 	files, err := filepath.Glob("console/texts/*.txt")
 	if err != nil || len(files) == 0 {
 		t.Fatal("no texts were found", err)
@@ -96,7 +96,13 @@ func TestTheAuditPageHasWordsForEveryFieldRecordAndEvent(t *testing.T) {
 			known[key] = true
 		}
 	}
+	return known
+}
 
+// The page of the audit log shows the same fields, in words of its own.
+func TestTheAuditPageHasWordsForEveryFieldRecordAndEvent(t *testing.T) {
+	t.Parallel()
+	known := textsOfConsole(t)
 	for _, e := range domaintest.Examples() {
 		_, table := domain.OperationOf(e.EventType())
 		keys := []string{"did_" + e.EventType(), "records_" + table}
@@ -204,8 +210,15 @@ func TestEveryClosedValueHasWordsInEveryLanguage(t *testing.T) {
 func TestEveryFilterAndGroupOfFieldsOfEveryReadHasWordsInEveryLanguage(t *testing.T) {
 	t.Parallel()
 	filters, groups := 0, 0
+	known := textsOfConsole(t)
+	isNamed := func(filter, from string) {
+		hasWords(t, filter, from)
+		if !known["part_"+filter] {
+			t.Errorf("console/texts has no part_%s, %s", filter, from)
+		}
+	}
 	for name := range (reports.ReplayQuery{}).Named() {
-		hasWords(t, name, "the filter of an export")
+		isNamed(name, "the filter of an export")
 	}
 
 	inSources(t, ".", func(n ast.Node) {
@@ -217,7 +230,7 @@ func TestEveryFilterAndGroupOfFieldsOfEveryReadHasWordsInEveryLanguage(t *testin
 			}
 			ast.Inspect(n, func(n ast.Node) bool {
 				if pair, is := n.(*ast.KeyValueExpr); is && literal(pair.Key) != "" {
-					hasWords(t, literal(pair.Key), "a filter")
+					isNamed(literal(pair.Key), "a filter")
 					filters++
 				}
 				return true

@@ -160,7 +160,7 @@ func auditItemOf(field, name string, value any) auditItem {
 func groupOf(field string) string {
 	other := map[string]string{
 		"fields": "shown", "scopes": "scope", "destroyed": "shown", "kept": "shown", "given_by": "by",
-		"lodged_by": "by", "recorded_by": "by", "preferred_language": "language", "evidence_grade": "grade",
+		"lodged_by": "by", "recorded_by": "by", "preferred_language": "language", "evidence_grade": "grade", "table_name": "records",
 	}
 	if group, is := other[field]; is {
 		return group

@@ -1,7 +1,6 @@
 package console
 
 import (
-	"cmp"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -137,8 +136,8 @@ type answerView struct {
 	Known         *int64     // the position asked for in place of KnownAt
 	Named         *time.Time // the instant that the answer names for now
 	Position      int64
-	// Purposes are those that rest on consent, decided ones first; Lawful the others.
-	Purposes, Lawful []standing
+	// The purposes that rest on consent, and Lawful, those that need none.
+	Decided, NeverAsked, Lawful []standing
 }
 
 // standing is how things stood for one purpose.
@@ -176,32 +175,23 @@ func (v *Visit) answerAbout(subject uuid.UUID) (*answerView, error) {
 		case publishedAfter(p, a.KnownAt):
 			continue
 		}
-		if s.State == "lawful" {
+		switch s.State {
+		case "lawful":
 			a.Lawful = append(a.Lawful, s)
-		} else {
-			a.Purposes = append(a.Purposes, s)
+		case "never_asked":
+			a.NeverAsked = append(a.NeverAsked, s)
+		default:
+			a.Decided = append(a.Decided, s)
 		}
 		delete(decided, p.Code)
 	}
 	for code, d := range decided { // of purposes that were retired since
-		a.Purposes = append(a.Purposes, standing{Purpose: code, State: string(d.Status), Decision: d})
+		a.Decided = append(a.Decided, standing{Purpose: code, State: string(d.Status), Decision: d})
 	}
-	slices.SortFunc(a.Purposes, func(x, y standing) int {
-		return cmp.Or(compareBool(x.Decision == nil, y.Decision == nil), strings.Compare(x.Purpose, y.Purpose))
-	})
+	byCode := func(x, y standing) int { return strings.Compare(x.Purpose, y.Purpose) }
+	slices.SortFunc(a.Decided, byCode)
+	slices.SortFunc(a.NeverAsked, byCode)
 	return &a, nil
-}
-
-// compareBool orders false before true.
-func compareBool(x, y bool) int {
-	switch {
-	case x == y:
-		return 0
-	case y:
-		return -1
-	default:
-		return 1
-	}
 }
 
 // publishedAfter reports whether a purpose did not exist yet at an instant.

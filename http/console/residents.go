@@ -129,9 +129,15 @@ func (c *Console) LodgeRequest(v *Visit) error {
 	if err != nil {
 		return err
 	}
+	read := fieldReader{v: v}
 	body := client.LodgeRequestBody{
 		SubjectID: &id, Kind: client.LodgeRequestBodyKind(v.Value("kind")), Details: v.optional("details"),
+		ReceivedAt: read.instant("received_at"),
 	}
+	if err := read.refused(); err != nil {
+		return v.formAbout("lodge_request", err)
+	}
+
 	_, err = v.API.LodgeRequest(v.r.Context(), body, &client.LodgeRequestParams{IdempotencyKey: v.key()})
 	if err != nil {
 		return v.formAbout("lodge_request", err)

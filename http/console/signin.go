@@ -46,7 +46,8 @@ func (v *Visit) askToSignIn(err error) {
 	form := signInForm{Ended: ended}
 
 	if v.r.Method == http.MethodGet || v.r.Method == http.MethodHead {
-		v.redirect(link("/console/sign-in", "next", v.ownAddress(), "ended", map[bool]string{true: "yes"}[ended]))
+		v.redirect(link("/console/sign-in", "next", v.ownAddress(), "ended", map[bool]string{true: "yes"}[ended],
+			"lang", string(known(v.r.URL.Query().Get("lang")))))
 		return
 	}
 	form.Kept = keep(v.r.URL.Path, subjectOf(v.former.access), v.Form)
