@@ -47,7 +47,7 @@ const (
 	SessionStream      StreamType = "session"      // the user: their sessions and failed sign-ins
 	RightsStream       StreamType = "rights"       // the subject: their requests and holds
 	AccessStream       StreamType = "access"       // one request: a read, or a tenant mismatch
-	LogStream          StreamType = "log"          // one position of the log, see DisowningOf
+	LogStream          StreamType = "log"          // the log itself, see DisowningOf and Forks
 
 	ServiceAccountStream StreamType = "service_account" // the service account
 )

@@ -84,6 +84,7 @@ func eventTypes() map[string]registration {
 
 		"personal_data.read.v1": registered[PersonalDataRead](AccessStream, OpRead, "personal_data"),
 		"log.event_disowned.v1": registered[EventDisowned](LogStream, OpCreate, "disowned_events"),
+		"log.forked.v1":         registered[LogForked](LogStream, OpCreate, "lost_checkpoints"),
 	}
 }
 

@@ -74,9 +74,21 @@ func (b *Backup) WriteEvents(ctx context.Context, w io.Writer) (map[string]int64
 		return nil, err
 	}
 
-	_, err = b.table(ctx, w, codedTable, "")
-	return map[string]int64{"events": n}, err
+	rows := map[string]int64{"events": n}
+	if _, err = b.table(ctx, w, codedTable, ""); err != nil {
+		return nil, err
+	}
+	for _, table := range signedTables() {
+		if rows[table], err = b.table(ctx, w, table, " order by number"); err != nil {
+			return nil, err
+		}
+	}
+	return rows, nil
 }
+
+// signedTables hold what was signed of the events, which cannot be made again. They come
+// last, because older backups lack them. The hashes of the tree are made again.
+func signedTables() []string { return []string{"log_signers", "log_checkpoints", "log_cosignatures"} }
 
 // codedTable says whether an event without a code is forged. It goes with the events,
 // because these may be older than the keys.

@@ -170,9 +170,12 @@ func (r *Restore) ReadEvents(ctx context.Context, from io.Reader, progress func(
 		return err
 	}
 
-	// Older backups end here.
-	if _, err := in.Peek(1); err == nil {
-		if _, err := r.section(ctx, in, codedTable, "trust."+codedTable, nil); err != nil {
+	for _, table := range append([]string{codedTable}, signedTables()...) {
+		// Older backups end here.
+		if _, err := in.Peek(1); err != nil {
+			break
+		}
+		if _, err := r.section(ctx, in, table, "trust."+table, nil); err != nil {
 			return err
 		}
 	}

@@ -3,7 +3,6 @@ package http
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"time"
@@ -26,36 +25,21 @@ func (s *server) atWork() time.Duration {
 }
 
 // within sets the deadline of a request, which is also that of its body.
-func (s *server) within(w http.ResponseWriter, r *http.Request) (context.Context, context.CancelFunc) {
-	ctx, limit := r.Context(), s.atWork()
+func (s *server) within(ctx context.Context, w http.ResponseWriter) (context.Context, context.CancelFunc) {
+	limit := s.atWork()
 	if t := traceOf(ctx); !t.inside { // a page leaves when its own client does
 		t.gone = ctx.Done()
 	}
-
-	if r.Body != nil && r.Body != http.NoBody {
-		// A recorder in tests has no deadlines, so the error is ignored.
-		control := http.NewResponseController(w)
-		_ = control.SetReadDeadline(time.Now().Add(limit))
-		r.Body = &timedBody{r.Body, control}
-	}
+	// A recorder in tests has no deadlines, so the error is ignored.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(limit))
 	return context.WithTimeout(ctx, limit)
 }
 
-// timedBody is a body with a deadline, which ends with it: net/http reads on, to see
-// whether the client leaves, and would take a deadline that passes for that. It would
-// then cancel this request, and all that follow on its connection.
-type timedBody struct {
-	io.ReadCloser
-	control *http.ResponseController
-}
-
-// Read implements io.Reader.
-func (b *timedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if errors.Is(err, io.EOF) {
-		_ = b.control.SetReadDeadline(time.Time{})
-	}
-	return n, err
+// endReading lifts the body's deadline. It would end an answer that takes longer, because
+// net/http goes on reading to see whether the client leaves. After a refusal the deadline
+// stays, because net/http then waits for the rest of the body.
+func endReading(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 }
 
 // eachPage returns a context for an export, without the request's deadline. It ends when

@@ -103,44 +103,6 @@ func TestARequestToADatabaseThatHangsIsAnsweredInTimeAndServedWhenItGoesOn(t *te
 	pgtest.Eventually(t, "it serves again", func() bool { return ask().status == 200 && write().status == 201 })
 }
 
-// A deadline that passes while nobody reads must not end the connection for what follows.
-func TestAConnectionServesOnAfterARequestThatTookTooLong(t *testing.T) {
-	t.Parallel()
-	w, line := overLine(t, pgtest.New(t))
-	p, body := w.citizen("nomsa@example.org"), registration("sipho@example.org")
-
-	for what, request := range map[string]string{
-		"a page":  "GET /console/register HTTP/1.1\r\nHost: x\r\n\r\n",
-		"a query": "GET /api/v1/users/me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + p.access + "\r\n\r\n",
-		"a command": fmt.Sprintf("POST /api/v1/auth/register HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"+
-			"Content-Length: %d\r\n\r\n%s", len(body), body),
-	} {
-		conn := dialAPI(t, w.api)
-		answers := bufio.NewReader(conn)
-		ask := func(request string) int {
-			_, err := io.WriteString(conn, request)
-			must(t, err)
-			response, err := http.ReadResponse(answers, nil)
-			must(t, err)
-			_, err = io.Copy(io.Discard, response.Body)
-			must(t, errors.Join(err, response.Body.Close()))
-			return response.StatusCode
-		}
-
-		line.Silence()
-		if status := ask(request); status != 503 {
-			t.Errorf("%s of a database that hangs was answered with %d", what, status)
-		}
-		line.Resume()
-		pgtest.Eventually(t, what+" is served again", func() bool {
-			return w.send("GET", "/api/v1/municipalities", "").status == 200
-		})
-		if status := ask("GET /api/v1/municipalities HTTP/1.1\r\nHost: x\r\n\r\n"); status != 200 {
-			t.Errorf("after %s, its connection answers %d", what, status)
-		}
-	}
-}
-
 func TestABodyThatDoesNotArriveIsGivenUp(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(c *apphttp.Config) { c.RequestTimeout = time.Second })

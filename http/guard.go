@@ -48,9 +48,10 @@ func callOf(ctx context.Context) commands.Call {
 func (s *server) guard(rt *route, op *huma.Operation, next http.Handler) http.Handler {
 	asks := questionsOf(rt, op)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		trace := traceOf(r.Context())
+		ctx := r.Context()
+		trace := traceOf(ctx)
 		trace.route, trace.id = rt.path, rt.id
-		ctx, cancel := s.within(w, r)
+		ctx, cancel := s.within(ctx, w)
 		defer cancel()
 
 		call, reach, err := s.admit(ctx, rt, asks, r)
@@ -61,6 +62,7 @@ func (s *server) guard(rt *route, op *huma.Operation, next http.Handler) http.Ha
 			s.turnAway(ctx, w, rt, err)
 			return
 		}
+		endReading(w)
 
 		ctx = context.WithValue(context.WithValue(ctx, callKey{}, call), reachKey{}, reach)
 		named := &logNamer{ResponseWriter: w, log: func() (uuid.UUID, error) {

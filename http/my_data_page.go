@@ -316,6 +316,7 @@ func freeTexts() []string {
 		"email", "full_name", "phone", "reason", "details", "note", "text", "wording", "evidence_reference", "name",
 		"relation", "authority", "sha256", "evidence_sha256", "file_sha256", "source", "route", "contact_email",
 		"district_code", "retention", "texts", "position", "identity_document", "value",
+		"origin", "size", "root",
 	}
 }
 

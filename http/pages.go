@@ -60,7 +60,7 @@ func (s *server) pageOf(rt *route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		trace := traceOf(r.Context())
 		trace.route, trace.id = rt.path, rt.id
-		ctx, cancel := s.within(w, r)
+		ctx, cancel := s.within(r.Context(), w)
 		defer cancel()
 
 		r = r.WithContext(ctx)
@@ -117,7 +117,7 @@ func (s *server) noPage(w http.ResponseWriter, r *http.Request, status int) {
 	anybody := route{id: "no_page", who: self, rate: accountRate, bare: true, reaches: permissions()[self]}
 	admit := s.visitors(&anybody, nil, r)
 
-	ctx, cancel := s.within(w, r)
+	ctx, cancel := s.within(r.Context(), w)
 	defer cancel()
 	//nolint:contextcheck // the request that it serves has the context
 	s.console.Serve(w, r.WithContext(ctx), console.NoPage(status), false,

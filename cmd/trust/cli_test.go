@@ -18,7 +18,9 @@ import (
 )
 
 const (
-	testSecret = "SECRET_KEY=not-so-secret-but-long-enough-for-hs256"
+	testSecret  = "SECRET_KEY=not-so-secret-but-long-enough-for-hs256"
+	testSigning = "LOG_SIGNING_KEY=00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff." +
+		"ffeeddccbbaa99887766554433221100ffeeddccbbaa99887766554433221100"
 	testMaster = "MASTER_KEY=the-master-key-of-tests-which-is-long-enough"
 )
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/eventstore/follow"
+	"github.com/salga-trust/engine/eventstore/seal"
 	"github.com/salga-trust/engine/projections"
 )
 
@@ -13,7 +14,7 @@ import (
 // trust up, a name that trust project takes, and a line in trust status. To add one, add
 // it here.
 func followers() []follow.Follower {
-	return projections.Followers()
+	return append(projections.Followers(), &seal.Sealer{})
 }
 
 // namesOf lists the names of followers, as help texts and errors show them.

@@ -33,7 +33,9 @@ type cli struct {
 	} `cmd:"" help:"Manage admins."`
 	Keys struct {
 		Rotate keysRotateCmd `cmd:"" help:"Replace MASTER_KEY by NEW_MASTER_KEY; safe to repeat."`
-	} `cmd:"" help:"Manage the keys that seal personal data."`
+		Sign   keysSignCmd   `cmd:"" help:"Sign checkpoints with another key: LOG_SIGNING_KEY, or a new one where trust up keeps it."`
+		Show   keysShowCmd   `cmd:"" help:"Print the public keys that checkpoints are verified with, oldest first."`
+	} `cmd:"" help:"Manage the keys that seal personal data, and those that sign checkpoints."`
 	Log struct {
 		Renew logRenewCmd `cmd:"" help:"Give the log a new id after a failover that lost events, so that clients start over."`
 		Watch logWatchCmd `cmd:"" help:"Compare what a log shows over HTTP with what it showed before; needs no database."`

@@ -81,6 +81,10 @@ func newSite(t testing.TB, env ...string) *site {
 	if cache, err := os.UserCacheDir(); err == nil { // which keeps a fetched Postgres
 		base = append(base, "XDG_CACHE_HOME="+cache)
 	}
+	// A site that is given its keys is given them all.
+	if slices.Contains(env, testMaster) {
+		base = append(base, testSigning)
+	}
 	return &site{t: t, program: binary, dir: dir, addr: addr, env: append(base, env...)}
 }
 

@@ -24,7 +24,10 @@ func (pr projectCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 
-	o, err := p.open(ctx, needs{as: (*settings.Config).NeedProjector, keys: settings.Secrets{Master: true}, pool: 1})
+	sealer := sealerAmong(chosen)
+	o, err := p.open(ctx, needs{
+		as: (*settings.Config).NeedProjector, keys: settings.Secrets{Master: true, Signing: sealer != nil}, pool: 2,
+	})
 	if err != nil {
 		return err
 	}
@@ -40,14 +43,19 @@ func (pr projectCmd) Run(ctx context.Context, p *program) error {
 	}
 
 	c := o.config
+	log := newLogger(p.stderr, c, "project-"+strings.Join(pr.Names, "+"))
+	signing := signing{opened: o, sealer: sealer, log: log, grown: make(chan struct{}, 1)}
 	worker := follow.NewWorker(follow.Config{
-		DatabaseURL: o.address, MasterKey: []byte(c.MasterKey), PageSize: c.PageSize,
-		Logger: newLogger(p.stderr, c, "project-"+strings.Join(pr.Names, "+")),
+		DatabaseURL: o.address, MasterKey: []byte(c.MasterKey), PageSize: c.PageSize, Logger: log,
+		Committed: signing.committed,
 	}, chosen...)
 
 	told := ctx
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
+	if sealer != nil {
+		go func() { stop(signing.run(ctx)) }()
+	}
 	go func() { stop(watchMasterKey(ctx, o.pool, c, false)) }()
 
 	err = worker.Run(ctx)

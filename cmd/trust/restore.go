@@ -13,7 +13,9 @@ import (
 	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/eventstore/seal"
 	"github.com/salga-trust/engine/migrations"
+	"github.com/salga-trust/engine/proof"
 )
 
 type restoreCmd struct {
@@ -34,6 +36,9 @@ func (r restoreCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
+	if from.held, err = heldCheckpoints(o.config); err != nil {
+		return err
+	}
 
 	conn, err := emptyDatabase(ctx, o.address)
 	if err != nil {
@@ -48,6 +53,7 @@ type stored struct {
 	folders map[string]string // of eventsFile and keysFile
 	events  manifest
 	keys    manifest
+	held    []proof.Checkpoint // that were published, as DATA_DIR has them
 }
 
 // read proves the files before anything is changed.
@@ -153,6 +159,9 @@ func (s stored) fill(
 		return 0, err
 	}
 
+	if err := s.nameLost(ctx, p, restore); err != nil {
+		return 0, err
+	}
 	erased, err := restore.Erasures(ctx)
 	if err != nil {
 		return 0, err
@@ -163,6 +172,25 @@ func (s stored) fill(
 		}
 	}
 	return len(erased), nil
+}
+
+// nameLost begins what comes after the backup with an event that names the newest
+// checkpoint in DATA_DIR, if that covers events which the backup does not hold.
+func (s stored) nameLost(ctx context.Context, p *program, restore *eventstore.Restore) error {
+	for _, checkpoint := range s.held {
+		if checkpoint.Size <= uint64(s.events.Position) {
+			continue // the sealer finds out whether the log begins with it
+		}
+		if err := restore.Fork(ctx, seal.ForkOf(checkpoint)); err != nil {
+			return err
+		}
+
+		if _, err := fmt.Fprintf(p.stderr, "a checkpoint of %d events was published, and the backup holds %d: the log "+
+			"goes on under another origin, and its next event says so\n", checkpoint.Size, s.events.Position); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sayForged reports forged events of a backup. They are restored as they are: the log had

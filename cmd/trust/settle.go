@@ -12,6 +12,7 @@ import (
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/cmd/trust/internal/supervise"
+	"github.com/salga-trust/engine/proof"
 )
 
 // databaseName is the database in the private server.
@@ -78,10 +79,20 @@ func missing(s settings.Settings) []settings.Pair {
 			made = append(made, settings.Pair{Name: name, Value: rand.Text() + rand.Text()})
 		}
 	}
+	if s.Get("LOG_SIGNING_KEY") == "" {
+		made = append(made, settings.Pair{Name: "LOG_SIGNING_KEY", Value: settings.FormatSigningKey(newSeeds())})
+	}
 	if s.Kept("ADMIN_EMAIL") == "" {
 		made = append(made, settings.Pair{Name: "ADMIN_EMAIL", Value: s.Get("ADMIN_EMAIL")})
 	}
 	return made
+}
+
+// newSeeds makes the seeds of the keys that sign checkpoints.
+func newSeeds() (seeds proof.Seeds) {
+	_, _ = rand.Read(seeds.Ed25519[:]) // never fails: crypto/rand
+	_, _ = rand.Read(seeds.MLDSA44[:])
+	return seeds
 }
 
 // settleServer finds Postgres and returns the address of the private server, the same as

@@ -82,7 +82,7 @@ func upFromNothing(t *testing.T, s *site, up *running) *running {
 	}
 
 	kept := s.kept()
-	names := []string{"ADMIN_EMAIL", "ADMIN_PASSWORD", "DATABASE_URL", "MASTER_KEY", "SECRET_KEY"}
+	names := []string{"ADMIN_EMAIL", "ADMIN_PASSWORD", "DATABASE_URL", "LOG_SIGNING_KEY", "MASTER_KEY", "SECRET_KEY"}
 	if diff := cmp.Diff(names, slices.Sorted(maps.Keys(kept))); diff != "" {
 		t.Error(diff)
 	}

@@ -8,7 +8,9 @@ import (
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore/seal"
 	"github.com/salga-trust/engine/projections"
+	"github.com/salga-trust/engine/proof"
 )
 
 type verifyCmd struct{}
@@ -20,6 +22,11 @@ func (verifyCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer o.close(ctx)
+
+	held, err := heldCheckpoints(o.config)
+	if err != nil {
+		return err
+	}
 
 	bar := newProgress(p.stderr, -1, "events")
 	var events int64
@@ -43,11 +50,33 @@ func (verifyCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return exit.Explain(err)
 	}
+	signed, err := verifySeal(ctx, p, o, held)
+	if err != nil {
+		return err
+	}
 
 	if _, err = fmt.Fprintf(p.stdout,
-		"%d events verified: every code holds, positions and versions without a gap, read tables equal to a replay\n",
-		events); err != nil {
+		"%d events verified: every code holds, positions and versions without a gap, read tables equal to a replay, "+
+			"%d checkpoints equal to the log\n", events, signed); err != nil {
 		return err
 	}
 	return notInFuture(ctx, o.pool)
+}
+
+// verifySeal hashes the log anew, and compares it with every checkpoint, the one that is
+// kept in DATA_DIR among them. It returns how many the database has.
+func verifySeal(ctx context.Context, p *program, o *opened, held []proof.Checkpoint) (signed int64, err error) {
+	bar := newProgress(p.stderr, -1, "events")
+	bar.Describe("the tree")
+	done, err := seal.Verify(ctx, o.pool, o.reader, func(done, total int64) {
+		bar.ChangeMax64(total)
+		_ = bar.Set64(done) // drawing is all it does
+	}, held...)
+	_ = bar.Finish()
+
+	if difference, ok := errors.AsType[*seal.Difference](err); ok {
+		return 0, exit.NotSo("%v; copy the database before anything else: docs/operator.md, Proof, says what to do",
+			difference)
+	}
+	return done.Checkpoints, exit.Explain(err)
 }

@@ -271,6 +271,10 @@ func sessionExamples() []domain.Event {
 		&domain.SessionEnded{SessionID: ID(0x9, 1), Scope: domain.ScopeOne, Cause: domain.CauseLogout},
 		&domain.SessionReuseDetected{SessionID: ID(0x9, 1)},
 		&domain.SignInFailed{Count: 7, Cause: "password"},
+		&domain.LogForked{
+			Origin: "salga-trust/0195a1b2-0000-7000-8000-00000000000d", Size: 1204,
+			Root: "dGhpcnR5LXR3byBieXRlcyBvZiBhbiBvbGQgcm9vdCE=",
+		},
 		&domain.EventDisowned{Position: 1204, EventID: ID(0xc, 1), Reason: "written past the programs on 2026-03-05"},
 		&domain.PersonalDataRead{
 			Route: "GET /api/v1/users", Fields: "profile", Head: 4711, Subjects: []domain.UserID{Thandi(), Clerk()},

@@ -62,7 +62,7 @@ func (h *handler) handle(term context.Context, m *message.Message) {
 	began := time.Now()
 	ahead := h.ahead.take(s)
 	// A full page, so there may be a backlog.
-	if s.UpTo-s.After >= h.pace.size() {
+	if s.UpTo-s.After >= h.pace.size() && !h.isUnread() {
 		h.ahead.start(term, s)
 	}
 	err := h.within(term, s, ahead)
@@ -112,7 +112,7 @@ func (h *handler) apply(term context.Context, s span, ahead *[]domain.Recorded) 
 		return err
 	}
 	// Nothing to apply, so one statement is enough.
-	if len(events) == 0 {
+	if len(events) == 0 && !h.isUnread() {
 		_, err := h.advance(term, h.conn, s, domain.Recorded{})
 		return err
 	}
@@ -130,8 +130,11 @@ func (h *handler) apply(term context.Context, s span, ahead *[]domain.Recorded) 
 }
 
 func (h *handler) events(term context.Context, s span, ahead *[]domain.Recorded) ([]domain.Recorded, error) {
-	if ahead != nil {
+	switch {
+	case ahead != nil:
 		return *ahead, nil
+	case h.isUnread():
+		return nil, nil
 	}
 	return h.read(term, h.conn, s)
 }
@@ -151,7 +154,11 @@ func (h *handler) applyIn(term context.Context, tx pgx.Tx, events []domain.Recor
 	if err := h.Apply(term, Tx{Tx: tx, Log: h.reader}, events, s.UpTo); err != nil {
 		return false, err
 	}
-	return h.advance(term, tx, s, events[len(events)-1])
+	var last domain.Recorded
+	if len(events) > 0 {
+		last = events[len(events)-1]
+	}
+	return h.advance(term, tx, s, last)
 }
 
 // database is what connections and transactions have in common.

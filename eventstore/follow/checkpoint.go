@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Position returns the position that a follower has reached; 0 if it never ran. With a
@@ -51,6 +52,23 @@ func Advance(ctx context.Context, tx pgx.Tx, name string, to int64) error {
 		return fmt.Errorf("checkpoint of %s: %w", name, err)
 	}
 	return nil
+}
+
+// Halt makes it visible that a follower cannot go on, and why, in words without a value
+// of an event. Advance, or the next range that it applies, ends that.
+func Halt(ctx context.Context, db Execer, name, why string) error {
+	const sql = `update trust.checkpoints set state = 'halted', error = $2,
+			error_since = coalesce(error_since, clock_timestamp())
+		where follower = $1 and (state <> 'halted' or error is distinct from $2)`
+	if _, err := db.Exec(ctx, sql, name, why); err != nil {
+		return fmt.Errorf("checkpoint of %s: %w", name, err)
+	}
+	return nil
+}
+
+// Execer is what pools, connections and transactions have in common.
+type Execer interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
 }
 
 // makeCheckpoint creates the checkpoint of a follower that has none.

@@ -31,6 +31,14 @@ type Follower interface {
 	Apply(ctx context.Context, tx Tx, events []domain.Recorded, upTo int64) error
 }
 
+// Unread is a follower that reads its ranges itself, as they are stored: Apply is called
+// for every range, and is passed no events. So it is not stopped by an event that nobody
+// can open or believe, and nothing is opened for it.
+type Unread interface {
+	Follower
+	Unread()
+}
+
 // Tx is the transaction in which a follower applies events. Log reads earlier events.
 type Tx struct {
 	pgx.Tx

@@ -201,6 +201,12 @@ func (r *runner) read(ctx context.Context, db eventstore.Querier, s span) ([]dom
 	return r.reader.RangeOf(ctx, db, r.Kinds(), s.After, s.UpTo)
 }
 
+// isUnread tells whether the follower reads its ranges itself.
+func (r *runner) isUnread() bool {
+	_, is := r.Follower.(Unread)
+	return is
+}
+
 // sleep waits for d, or until ctx ends.
 func sleep(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)

@@ -57,8 +57,8 @@ const shownItems = 5
 // auditTables lists the kinds of records that events are about.
 func auditTables() []string {
 	return []string{
-		"admins", "consents", "data_rights_requests", "disowned_events", "municipalities", "notices", "officers",
-		"personal_data", "purposes", "retention_holds", "service_accounts", "sessions", "sign_in_failures",
+		"admins", "consents", "data_rights_requests", "disowned_events", "lost_checkpoints", "municipalities", "notices",
+		"officers", "personal_data", "purposes", "retention_holds", "service_accounts", "sessions", "sign_in_failures",
 		"tenant_mismatches", "users",
 	}
 }

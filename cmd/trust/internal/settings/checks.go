@@ -20,7 +20,7 @@ const (
 )
 
 // Secrets names the keys that a command cannot do without.
-type Secrets struct{ Secret, Master, NewMaster bool }
+type Secrets struct{ Secret, Master, NewMaster, Signing bool }
 
 // Need refuses keys that are missing.
 func (c *Config) Need(s Secrets) error {
@@ -34,6 +34,10 @@ func (c *Config) Need(s Secrets) error {
 		}
 	}
 
+	if s.Signing && c.LogSeeds == nil {
+		return exit.WrongUsage("LOG_SIGNING_KEY is not set; set it to two times 64 random hexadecimal digits with a " +
+			"point between, or run trust up, which makes one")
+	}
 	if s.NewMaster && c.NewMasterKey == "" {
 		return exit.WrongUsage(
 			"NEW_MASTER_KEY is not set; set it to the key to change to, of at least %d random characters", minKey)
@@ -86,6 +90,12 @@ func (c *Config) NeedRotation() (string, error) {
 			"NEW_MASTER_KEY")
 	}
 	return c.NeedSchemaOwner()
+}
+
+// KeepsSigningKey reports whether LOG_SIGNING_KEY comes from the file env in DATA_DIR.
+func (c *Config) KeepsSigningKey() bool {
+	_, from := c.Settings.find("LOG_SIGNING_KEY")
+	return from == fromDataDir
 }
 
 // NeedAPI returns the address for the API, imports and administration.

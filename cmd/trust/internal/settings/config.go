@@ -1,6 +1,8 @@
 package settings
 
 import (
+	"bytes"
+	"encoding/hex"
 	"errors"
 	"log/slog"
 	"net"
@@ -14,6 +16,7 @@ import (
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/cmd/trust/internal/mail"
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/proof"
 )
 
 // minKey is the least length of a secret, in characters: with 5 bits a character, as made
@@ -31,6 +34,10 @@ type Config struct {
 	SecretKey    string
 	MasterKey    string
 	NewMasterKey string // what trust keys rotate changes to
+
+	LogSeeds        *proof.Seeds // of what signs checkpoints; nil: none is set
+	LogOrigin       string       // empty: from the log's id
+	CheckpointEvery time.Duration
 
 	Production bool
 	Debug      bool
@@ -68,7 +75,7 @@ type Limits struct {
 func Check(s Settings) (*Config, error) {
 	c := &Config{Settings: s, DataDir: s.DataDir}
 	for _, read := range []func(Settings) error{
-		c.readMode, c.readSecrets, c.readURLs, c.readMail, c.readHTTP, c.readLimits, c.readSizes,
+		c.readMode, c.readSecrets, c.readLog, c.readURLs, c.readMail, c.readHTTP, c.readLimits, c.readSizes,
 	} {
 		if err := read(s); err != nil {
 			return nil, err
@@ -137,6 +144,56 @@ func (c *Config) readSecrets(s Settings) error {
 		return exit.WrongUsage("ALGORITHM can only be HS256; unset it")
 	}
 	return nil
+}
+
+// readLog reads what signs checkpoints, and under which name.
+func (c *Config) readLog(s Settings) (err error) {
+	if key := s.Get("LOG_SIGNING_KEY"); key != "" {
+		if c.LogSeeds, err = ParseSigningKey(key); err != nil {
+			return err
+		}
+	}
+
+	c.LogOrigin = s.Get("LOG_ORIGIN")
+	if c.LogOrigin != "" && !proof.ValidName(c.LogOrigin) {
+		return exit.WrongUsage("LOG_ORIGIN cannot name a log; give a short name without spaces and plus signs, such as " +
+			"trust.salga.example/log")
+	}
+	c.CheckpointEvery, err = s.duration("CHECKPOINT_EVERY", 100*time.Millisecond, time.Hour)
+	return err
+}
+
+// ParseSigningKey reads the seeds of the two keys that sign checkpoints, as
+// FormatSigningKey writes them. It refuses one alone: a log that signed with half of its
+// keys would be believed by half of its readers.
+func ParseSigningKey(text string) (*proof.Seeds, error) {
+	first, second, two := strings.Cut(text, ".")
+	a, err := hex.DecodeString(first)
+	b, err2 := hex.DecodeString(second)
+	if !two || second == "" || first == "" {
+		return nil, exit.WrongUsage("LOG_SIGNING_KEY is half of a key; give both seeds, with a point between")
+	}
+
+	var seeds proof.Seeds
+	if errors.Join(err, err2) != nil || len(a) != len(seeds.Ed25519) || len(b) != len(seeds.MLDSA44) {
+		return nil, exit.WrongUsage("LOG_SIGNING_KEY is not two times 64 hexadecimal digits with a point between; " +
+			"correct it")
+	}
+	seeds.Ed25519, seeds.MLDSA44 = [32]byte(a), [32]byte(b)
+	for _, seed := range [][32]byte{seeds.Ed25519, seeds.MLDSA44} {
+		if seed == [32]byte(bytes.Repeat(seed[:1], len(seed))) {
+			return nil, exit.WrongUsage("a seed of LOG_SIGNING_KEY is one byte repeated; give random ones")
+		}
+	}
+	if seeds.Ed25519 == seeds.MLDSA44 {
+		return nil, exit.WrongUsage("both seeds of LOG_SIGNING_KEY are the same; give each key its own")
+	}
+	return &seeds, nil
+}
+
+// FormatSigningKey writes seeds as a setting.
+func FormatSigningKey(s proof.Seeds) string {
+	return hex.EncodeToString(s.Ed25519[:]) + "." + hex.EncodeToString(s.MLDSA44[:])
 }
 
 func (c *Config) readURLs(s Settings) error {
@@ -338,6 +395,9 @@ func (c *Config) EnvFile() string { return filepath.Join(c.DataDir, "env") }
 
 // ImportedFile returns the file that trust up writes after the first import.
 func (c *Config) ImportedFile() string { return filepath.Join(c.DataDir, "imported") }
+
+// CheckpointFile returns the file that keeps the newest checkpoint outside the database.
+func (c *Config) CheckpointFile() string { return filepath.Join(c.DataDir, "checkpoint") }
 
 // Level returns the lowest level that is logged.
 func (c *Config) Level() slog.Level {

@@ -34,6 +34,11 @@ func variables() []variable {
 			name: "MASTER_KEY", secret: true,
 			meaning: "wraps the tenants' keys, at least 32 characters; trust up makes and keeps one",
 		},
+		{
+			name: "LOG_SIGNING_KEY", secret: true,
+			meaning: "signs checkpoints of the log: two times 64 hexadecimal digits, with a point between; trust up " +
+				"makes and keeps one",
+		},
 		{name: "NEW_MASTER_KEY", secret: true, meaning: "the master key that trust keys rotate changes to"},
 
 		{
@@ -45,6 +50,11 @@ func variables() []variable {
 			meaning: "that admin's first password; unset: trust up makes and keeps one",
 		},
 
+		{
+			name:    "LOG_ORIGIN",
+			meaning: "name under which the log is signed, such as trust.salga.example/log; unset: salga-trust/ and the log's id",
+		},
+		{name: "CHECKPOINT_EVERY", fallback: "2s", meaning: "least time between two checkpoints of a log that grows"},
 		{name: "ENVIRONMENT", fallback: "development", meaning: "development, test or production"},
 		{name: "DEBUG", fallback: "false", meaning: "true logs more; refused in production"},
 		{name: "HTTP_ADDR", fallback: "127.0.0.1:8000", meaning: "where the API listens"},
@@ -153,6 +163,8 @@ type Flags struct {
 	DatabaseURLAPI       string `name:"database-url-api" group:"settings" placeholder:"URL" help:"${DATABASE_URL_API}"`
 	DatabaseURLProjector string `name:"database-url-projector" group:"settings" placeholder:"URL" help:"${DATABASE_URL_PROJECTOR}"`
 	AdminEmail           string `name:"admin-email" group:"settings" placeholder:"ADDRESS" help:"${ADMIN_EMAIL}"`
+	LogOrigin            string `name:"log-origin" group:"settings" placeholder:"NAME" help:"${LOG_ORIGIN}"`
+	CheckpointEvery      string `name:"checkpoint-every" group:"settings" placeholder:"TIME" help:"${CHECKPOINT_EVERY}"`
 	Environment          string `name:"environment" group:"settings" placeholder:"NAME" help:"${ENVIRONMENT}"`
 	Debug                bool   `name:"debug" group:"settings" help:"${DEBUG}"`
 	HTTPAddr             string `name:"http-addr" group:"settings" placeholder:"HOST:PORT" help:"${HTTP_ADDR}"`
