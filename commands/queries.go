@@ -483,6 +483,17 @@ func upTo(position int64, events []domain.Recorded) []domain.Recorded {
 // tenant's own, and the defaults for which the tenant has none of its own. A tenant's own
 // retired purpose hides the default and is not listed.
 func (h *Handler) Purposes(ctx context.Context, tenant domain.TenantID) ([]domain.Purpose, error) {
+	return h.purposesThat(ctx, tenant, false)
+}
+
+// RetiredPurposes lists the purposes of a tenant that are retired: its own, and the
+// defaults for which the tenant has none of its own.
+func (h *Handler) RetiredPurposes(ctx context.Context, tenant domain.TenantID) ([]domain.Purpose, error) {
+	return h.purposesThat(ctx, tenant, true)
+}
+
+// purposesThat lists the purposes that are retired, or those that are not.
+func (h *Handler) purposesThat(ctx context.Context, tenant domain.TenantID, retired bool) ([]domain.Purpose, error) {
 	all := map[string]domain.Purpose{}
 	for _, t := range []domain.TenantID{domain.PlatformTenant(), tenant} { // the tenant's own come last and win
 		events, err := h.Store.LoadAll(ctx, t, domain.PurposeStream)
@@ -497,7 +508,7 @@ func (h *Handler) Purposes(ctx context.Context, tenant domain.TenantID) ([]domai
 
 	builtIn := domain.PlatformRegistration()
 	all[builtIn.Code] = builtIn
-	maps.DeleteFunc(all, func(_ string, p domain.Purpose) bool { return p.Retired })
+	maps.DeleteFunc(all, func(_ string, p domain.Purpose) bool { return p.Retired != retired })
 
 	byCode := func(a, b domain.Purpose) int { return cmp.Compare(a.Code, b.Code) }
 	return slices.SortedFunc(maps.Values(all), byCode), nil

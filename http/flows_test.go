@@ -347,6 +347,17 @@ func TestEveryVersionOfAWordingCanBeRead(t *testing.T) {
 	if own.json["retired"] != true || own.json["notice"].(map[string]any)["version"] != 2.0 {
 		t.Errorf("retired: %s", own.raw)
 	}
+	if own.json["own"] != true || own.json["retired_at"] == nil {
+		t.Errorf("whose it is, and since when it is retired: %s", own.raw)
+	}
+	if list := w.send("GET", "/api/v1/purposes?retired=true&municipality_code=KZN225", "").want(200).items(); len(list) != 1 ||
+		list[0]["code"] != "newsletter" {
+		t.Errorf("the retired purposes: %v", list)
+	}
+	if list := w.send("GET", "/api/v1/purposes?retired=false&municipality_code=KZN225", "").want(200).items(); len(list) != 1 ||
+		list[0]["own"] != false || list[0]["retired_at"] != nil {
+		t.Errorf("the purposes in force: %v", list)
+	}
 	if other := get("newsletter?municipality_code=CPT").want(200); other.json["retired"] != false {
 		t.Errorf("the default: %s", other.raw)
 	}

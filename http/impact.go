@@ -16,8 +16,9 @@ import (
 type impactInput struct {
 	Paging
 
-	Code    string `path:"code"`
-	Version int    `query:"notice_version" minimum:"1" doc:"The version that would require a new answer; default: the next one."`
+	Code      string `path:"code"`
+	Version   int    `query:"notice_version" minimum:"1" doc:"The version that would require a new answer; default: the next one."`
+	CountOnly string `query:"count_only" enum:"true,false" doc:"true: items is empty and next null; nobody is shown, so no read is recorded."`
 }
 
 type impactOutput struct {
@@ -62,9 +63,17 @@ func (s *server) impact(ctx context.Context, call commands.Call, in *impactInput
 		return nil, err
 	}
 
+	countOnly := in.CountOnly == "true"
+	if countOnly && in.After != "" {
+		var f domain.Faults
+		f.Add(cursorParameter, "invalid", "Leave this out with count_only: a count has no pages.")
+		return nil, f.Err()
+	}
+
 	older := func(n domain.Notice) bool { return n.Version < version }
 	found, err := s.config.Queries.Impact(ctx, call.Tenant, projections.ImpactFilter{
 		Purpose: code, Rules: rules, Newer: slices.DeleteFunc(slices.Clone(purpose.Notices), older),
+		CountOnly: countOnly,
 	}, in.page())
 	if err != nil {
 		return nil, err

@@ -167,6 +167,15 @@ func TestANoticeCanRequireANewAnswer(t *testing.T) {
 		len(b.items()) != 1 || b.json["next"] != nil || b.items()[0]["subject_id"] == a.items()[0]["subject_id"] {
 		t.Errorf("the second page is %s", b.raw)
 	}
+	looks := len(admin.reads("actor_id=" + admin.id))
+	if n := impact("?count_only=true"); n.json["count"] != 2.0 || len(n.items()) != 0 || n.json["next"] != nil {
+		t.Errorf("the count alone is %s", n.raw)
+	}
+	if now := len(admin.reads("actor_id=" + admin.id)); now != looks {
+		t.Errorf("counting people is %d looks", now-looks)
+	}
+	admin.send("GET", "/api/v1/compliance/purposes/library/impact?count_only=true&after="+a.text("next"), "").
+		wantProblem(422, domain.CodeInvalid)
 	if none := impact("?notice_version=1"); none.json["count"] != 0.0 || len(none.items()) != 0 {
 		t.Errorf("older than version 1: %s", none.raw)
 	}

@@ -21,6 +21,8 @@ type purposeBody struct {
 	CompetentPerson bool         `json:"competent_person_required" doc:"true: it is about children, so a competent person must decide for them (POPIA s35)." example:"false"`
 	Retention       string       `json:"retention" example:"until consent is withdrawn; proof of consent 3 years longer"`
 	Retired         bool         `json:"retired" doc:"true: nothing more is recorded for it." example:"false"`
+	RetiredAt       *instant     `json:"retired_at,omitempty" doc:"Since when; absent: it is not retired."`
+	Own             bool         `json:"own" doc:"true: the municipality's own; false: a default of SALGA's for all." example:"false"`
 	Validity        *int         `json:"validity_days" nullable:"true" doc:"How many days a consent holds that is given now; null: until it is withdrawn." example:"730"`
 	Notice          noticeBody   `json:"notice" doc:"The newest version."`
 }
@@ -38,7 +40,8 @@ type noticeBody struct {
 func purposeOf(p domain.Purpose) purposeBody {
 	return purposeBody{
 		Code: p.Code, Basis: p.Basis, Special: p.Special, CompetentPerson: p.CompetentPerson,
-		Retention: p.Retention, Retired: p.Retired,
+		Retention: p.Retention, Retired: p.Retired, RetiredAt: instantOrNull(p.Retirement.At),
+		Own:    !p.Tenant.IsPlatform(),
 		Notice: noticeOf(p.Current()), Validity: daysOrNull(p.Current().ValidityDays),
 	}
 }
@@ -69,6 +72,7 @@ func byLanguage(texts map[domain.Language]string) map[string]string {
 type purposesInput struct {
 	Paging
 	MunicipalityCode string `query:"municipality_code" doc:"In any letter case; if missing: the defaults for all."`
+	Retired          string `query:"retired" enum:"true,false" doc:"true: those that are retired; false, and if missing: those in force."`
 }
 
 type purposesOutput struct {
@@ -81,15 +85,19 @@ func (s *server) purposes(ctx context.Context, _ commands.Call, in *purposesInpu
 		return nil, err
 	}
 
-	purposes, err := s.config.Commands.Purposes(ctx, tenant)
+	list := s.config.Commands.Purposes
+	if in.Retired == "true" {
+		list = s.config.Commands.RetiredPurposes
+	}
+	purposes, err := list(ctx, tenant)
 	if err != nil {
 		return nil, err
 	}
-	list, err := pageOf(purposes, in.Paging, func(p domain.Purpose) string { return p.Code })
+	page, err := pageOf(purposes, in.Paging, func(p domain.Purpose) string { return p.Code })
 	if err != nil {
 		return nil, err
 	}
-	return &purposesOutput{Body: listOf(list, purposeOf)}, nil
+	return &purposesOutput{Body: listOf(page, purposeOf)}, nil
 }
 
 // municipalityOrAll returns the tenant with a code; without one, the platform, whose

@@ -384,7 +384,7 @@ func routes() []route {
 		{
 			id: "list_purposes", method: "GET", path: api + "/purposes",
 			who: everyone, rate: publicRate, waits: logItself,
-			serve: on((*server).purposes), summary: "The purposes in force, with the wording to show",
+			serve: on((*server).purposes), summary: "The purposes in force, or those retired, with the wording to show",
 			codes: []domain.Code{domain.CodeUnknownMunicipality, domain.CodeInvalid},
 		},
 		{

@@ -20,6 +20,8 @@ type ImpactFilter struct {
 	// Newer are the versions that would not be older than the notice; none if it would be
 	// the next version.
 	Newer []domain.Notice
+	// CountOnly leaves the list empty.
+	CountOnly bool
 }
 
 // Impact is a page of the grants that would lapse, in order of the people's ids.
@@ -72,7 +74,11 @@ func (q *Queries) Impact(ctx context.Context, tenant domain.TenantID, f ImpactFi
 		}
 		behind.And("subject_id > %s", after)
 	}
-	limit := behind.Arg(page.Fetch())
+	rowsOfPage := page.Fetch()
+	if f.CountOnly {
+		rowsOfPage = 0
+	}
+	limit := behind.Arg(rowsOfPage)
 
 	sql := `with affected as materialized (
 			select c.subject_id, c.id, c.notice_version, c.language, c.channel, c.evidence_grade,

@@ -815,6 +815,12 @@ const (
 	CountConsentsParamsByStatus        CountConsentsParamsBy = "status"
 )
 
+// Defines values for PurposeImpactParamsCountOnly.
+const (
+	PurposeImpactParamsCountOnlyFalse PurposeImpactParamsCountOnly = "false"
+	PurposeImpactParamsCountOnlyTrue  PurposeImpactParamsCountOnly = "true"
+)
+
 // Defines values for ListHoldsParamsStatus.
 const (
 	ListHoldsParamsStatusInForce ListHoldsParamsStatus = "in_force"
@@ -880,6 +886,12 @@ const (
 	ListMunicipalitiesParamsCategoryA ListMunicipalitiesParamsCategory = "A"
 	ListMunicipalitiesParamsCategoryB ListMunicipalitiesParamsCategory = "B"
 	ListMunicipalitiesParamsCategoryC ListMunicipalitiesParamsCategory = "C"
+)
+
+// Defines values for ListPurposesParamsRetired.
+const (
+	ListPurposesParamsRetiredFalse ListPurposesParamsRetired = "false"
+	ListPurposesParamsRetiredTrue  ListPurposesParamsRetired = "true"
 )
 
 // Defines values for ListUsersParamsRole.
@@ -2525,6 +2537,11 @@ type PurposeBody struct {
 	// Notice The newest version.
 	Notice NoticeBody `json:"notice"`
 
+	// Own true: the municipality's own; false: a default of SALGA's for all.
+	//
+	// Examples: false
+	Own bool `json:"own"`
+
 	// Retention Examples: until consent is withdrawn; proof of consent 3 years longer
 	Retention string `json:"retention"`
 
@@ -2532,6 +2549,9 @@ type PurposeBody struct {
 	//
 	// Examples: false
 	Retired bool `json:"retired"`
+
+	// RetiredAt Since when; absent: it is not retired.
+	RetiredAt *time.Time `json:"retired_at,omitempty"`
 
 	// SpecialPersonalInformation As defined in POPIA s26.
 	//
@@ -3576,6 +3596,9 @@ type PurposeImpactParams struct {
 	// NoticeVersion The version that would require a new answer; default: the next one.
 	NoticeVersion *int64 `form:"notice_version,omitempty" json:"notice_version,omitempty"`
 
+	// CountOnly true: items is empty and next null; nobody is shown, so no read is recorded.
+	CountOnly *PurposeImpactParamsCountOnly `form:"count_only,omitempty" json:"count_only,omitempty"`
+
 	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
@@ -3585,6 +3608,9 @@ type PurposeImpactParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
+
+// PurposeImpactParamsCountOnly defines parameters for PurposeImpact.
+type PurposeImpactParamsCountOnly string
 
 // SubjectHistoryParams defines parameters for SubjectHistory.
 type SubjectHistoryParams struct {
@@ -4109,12 +4135,18 @@ type ListPurposesParams struct {
 	// MunicipalityCode In any letter case; if missing: the defaults for all.
 	MunicipalityCode *string `form:"municipality_code,omitempty" json:"municipality_code,omitempty"`
 
+	// Retired true: those that are retired; false, and if missing: those in force.
+	Retired *ListPurposesParamsRetired `form:"retired,omitempty" json:"retired,omitempty"`
+
 	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
 
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
+
+// ListPurposesParamsRetired defines parameters for ListPurposes.
+type ListPurposesParamsRetired string
 
 // DefinePurposeParams defines parameters for DefinePurpose.
 type DefinePurposeParams struct {
@@ -4985,6 +5017,9 @@ func (c *Client) PurposeImpact(ctx context.Context, code string, params *Purpose
 		if params.NoticeVersion != nil {
 			r.query.Set("notice_version", text(*params.NoticeVersion))
 		}
+		if params.CountOnly != nil {
+			r.query.Set("count_only", text(*params.CountOnly))
+		}
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
 		}
@@ -5803,7 +5838,7 @@ func (c *Client) ReactivateMunicipality(ctx context.Context, id uuid.UUID, param
 	return send[MunicipalityBody](ctx, c, r)
 }
 
-// ListPurposes: The purposes in force, with the wording to show
+// ListPurposes: The purposes in force, or those retired, with the wording to show
 //
 // For: everyone.
 //
@@ -5819,6 +5854,9 @@ func (c *Client) ListPurposes(ctx context.Context, params *ListPurposesParams) (
 		}
 		if params.MunicipalityCode != nil {
 			r.query.Set("municipality_code", text(*params.MunicipalityCode))
+		}
+		if params.Retired != nil {
+			r.query.Set("retired", text(*params.Retired))
 		}
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))

@@ -13,7 +13,7 @@ func (c *Console) RecordConsentForm(v *Visit) error {
 
 // purposesToDecide completes a form with the purposes that rest on consent.
 func purposesToDecide(v *Visit, form *personForm) error {
-	all, err := v.purposesInForce()
+	all, err := v.purposes()
 	if err != nil {
 		return err
 	}

@@ -156,17 +156,7 @@ func inForceFirst(a, b client.ConsentBody) int {
 
 // offers finds the purposes that the visitor may still agree to.
 func (v *Visit) offers(page *minePage, consents []client.ConsentBody) error {
-	purposes, err := everyPage(func(after *string, limit *int64) ([]client.PurposeBody, *string, error) {
-		asked := &client.ListPurposesParams{Limit: limit, After: after}
-		if !v.Visitor.Platform {
-			asked.MunicipalityCode = &v.Visitor.Municipality
-		}
-		list, err := v.API.ListPurposes(v.r.Context(), asked)
-		if err != nil {
-			return nil, nil, err
-		}
-		return list.Body.Items, list.Body.Next, nil
-	})
+	purposes, err := v.purposes()
 	if err != nil {
 		return err
 	}

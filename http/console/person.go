@@ -160,7 +160,7 @@ func (v *Visit) answerAbout(subject uuid.UUID) (*answerView, error) {
 	if err != nil {
 		return nil, err
 	}
-	purposes, err := v.purposesInForce()
+	purposes, err := v.purposes()
 	if err != nil {
 		return nil, err
 	}
@@ -247,26 +247,6 @@ func decidedAt(d *client.ConsentBody) time.Time {
 		return *d.WithdrawnAt
 	}
 	return d.GivenAt
-}
-
-// purposesInForce lists the purposes of the visitor's municipality.
-func (v *Visit) purposesInForce() (all []client.PurposeBody, err error) {
-	asked := client.ListPurposesParams{}
-	if !v.Visitor.Platform {
-		asked.MunicipalityCode = &v.Visitor.Municipality
-	}
-
-	for {
-		list, err := v.API.ListPurposes(v.r.Context(), &asked)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, list.Body.Items...)
-		if list.Body.Next == nil {
-			return all, nil
-		}
-		asked.After = list.Body.Next
-	}
 }
 
 // personReadsView is who looked at one person's data.

@@ -12,7 +12,7 @@ import (
 type purposeLine struct {
 	client.PurposeBody
 
-	Own bool // of this municipality, not a default of SALGA's
+	Own bool // the visitor's to change
 }
 
 // Next returns the version that the next wording would be.
@@ -42,32 +42,37 @@ type versionText struct {
 	Changes []change
 }
 
+// lineOf tells whether the visitor's municipality may change a purpose: SALGA's are the
+// defaults.
+func (v *Visit) lineOf(p client.PurposeBody) purposeLine {
+	return purposeLine{PurposeBody: p, Own: v.Visitor.Platform || p.Own}
+}
+
 // Purposes lists the purposes in force.
 func (c *Console) Purposes(v *Visit) error {
-	lines, err := v.purposes()
+	all, err := v.purposes()
 	if err != nil {
 		return err
+	}
+
+	var lines []purposeLine
+	for _, p := range all {
+		lines = append(lines, v.lineOf(p))
 	}
 	return v.render("purposes", lines)
 }
 
-// purposes returns the purposes in force, each with whose it is.
-func (v *Visit) purposes() ([]purposeLine, error) {
-	inForce, err := v.purposesOf(v.municipality())
-	if err != nil {
-		return nil, err
-	}
-	defaults, err := v.purposesOf(nil)
-	if err != nil {
-		return nil, err
-	}
-
-	lines := make([]purposeLine, 0, len(inForce))
-	for _, p := range inForce {
-		isDefault := slices.ContainsFunc(defaults, func(d client.PurposeBody) bool { return isSame(p, d) })
-		lines = append(lines, purposeLine{PurposeBody: p, Own: v.Visitor.Platform || !isDefault})
-	}
-	return lines, nil
+// purposes returns the purposes in force in the visitor's municipality.
+func (v *Visit) purposes() ([]client.PurposeBody, error) {
+	return everyPage(func(after *string, limit *int64) ([]client.PurposeBody, *string, error) {
+		page, err := v.API.ListPurposes(v.r.Context(), &client.ListPurposesParams{
+			MunicipalityCode: v.municipality(), After: after, Limit: limit,
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+		return page.Body.Items, page.Body.Next, nil
+	})
 }
 
 // municipality returns the code of the visitor's municipality; nil for SALGA, whose
@@ -77,25 +82,6 @@ func (v *Visit) municipality() *string {
 		return nil
 	}
 	return &v.Visitor.Municipality
-}
-
-func (v *Visit) purposesOf(municipality *string) ([]client.PurposeBody, error) {
-	params := client.ListPurposesParams{MunicipalityCode: municipality}
-	return everyPage(func(after *string, limit *int64) ([]client.PurposeBody, *string, error) {
-		params.After, params.Limit = after, limit
-		page, err := v.API.ListPurposes(v.r.Context(), &params)
-		if err != nil {
-			return nil, nil, err
-		}
-		return page.Body.Items, page.Body.Next, nil
-	})
-}
-
-// isSame reports whether two purposes of one code are one: a municipality's own has other
-// words than a default.
-func isSame(a, b client.PurposeBody) bool {
-	return a.Code == b.Code && a.Notice.Version == b.Notice.Version &&
-		a.Notice.SHA256["en"] == b.Notice.SHA256["en"]
 }
 
 // Purpose shows one purpose, all versions of its wording, and how many people stand under
@@ -135,17 +121,11 @@ func (c *Console) Purpose(v *Visit) error {
 
 // purpose returns the purpose in the page's address.
 func (v *Visit) purpose() (purposeLine, error) {
-	own, err := v.API.GetPurpose(v.r.Context(), v.code(), &client.GetPurposeParams{MunicipalityCode: v.municipality()})
+	p, err := v.API.GetPurpose(v.r.Context(), v.code(), &client.GetPurposeParams{MunicipalityCode: v.municipality()})
 	if err != nil {
 		return purposeLine{}, err
 	}
-
-	of, err := v.API.GetPurpose(v.r.Context(), v.code(), nil)
-	if err != nil && client.CodeOf(err) != client.ProblemCodeUnknownPurpose {
-		return purposeLine{}, err
-	}
-	isDefault := err == nil && isSame(own.Body, of.Body)
-	return purposeLine{PurposeBody: own.Body, Own: v.Visitor.Platform || !isDefault}, nil
+	return v.lineOf(p.Body), nil
 }
 
 func versionsOf(notices []client.NoticeBody) []version {
@@ -217,34 +197,59 @@ func (v *Visit) wordings(prefix string) client.TextsBody {
 	return client.TextsBody{En: v.Value(prefix + "en"), Zu: v.Value(prefix + "zu"), Af: v.Value(prefix + "af")}
 }
 
+// noticePage is the form for the next wording.
+type noticePage struct {
+	purposeLine
+
+	// Affected is how many people would have to be asked again if it required it; nil:
+	// SALGA asks nobody.
+	Affected *int64
+}
+
+// nextNotice returns what the form for the next wording shows.
+func (v *Visit) nextNotice() (noticePage, error) {
+	line, err := v.purpose()
+	if err != nil || v.Visitor.Platform {
+		return noticePage{purposeLine: line}, err
+	}
+
+	counted, err := v.API.PurposeImpact(v.r.Context(), line.Code, &client.PurposeImpactParams{
+		CountOnly: new(client.PurposeImpactParamsCountOnly("true")),
+	})
+	if err != nil {
+		return noticePage{}, err
+	}
+	return noticePage{purposeLine: line, Affected: &counted.Body.Count}, nil
+}
+
 // NoticeForm shows the form for the next wording, which begins as the one in force.
 func (c *Console) NoticeForm(v *Visit) error {
-	line, err := v.purpose()
+	page, err := v.nextNotice()
 	if err != nil {
 		return err
 	}
-	return v.render("purpose_notice", line)
+	return v.render("purpose_notice", page)
 }
 
 // PublishNotice publishes the next wording of a purpose.
 func (c *Console) PublishNotice(v *Visit) error {
-	line, err := v.purpose()
-	if err != nil {
-		return err
-	}
 	read := fieldReader{v: v}
 	reconsent, days := read.instant("reconsent"), read.number("validity_days")
-	if err := read.refused(); err != nil {
-		return v.again("purpose_notice", line, err)
+	err := read.refused()
+	if err == nil {
+		_, err = v.API.PublishNotice(v.r.Context(), v.code(), client.PublishNoticeBody{
+			Texts: v.wordings("texts."), Reconsent: reconsent, ValidityDays: days,
+		}, &client.PublishNoticeParams{IdempotencyKey: v.key()})
+	}
+	if err != nil {
+		page, failed := v.nextNotice()
+		if failed != nil {
+			return failed
+		}
+		return v.again("purpose_notice", page, err)
 	}
 
-	_, err = v.API.PublishNotice(v.r.Context(), line.Code, client.PublishNoticeBody{
-		Texts: v.wordings("texts."), Reconsent: reconsent, ValidityDays: days,
-	}, &client.PublishNoticeParams{IdempotencyKey: v.key()})
-	if err != nil {
-		return v.again("purpose_notice", line, err)
-	}
-	v.redirect("/console/purposes/" + line.Code)
+	v.redirect("/console/purposes/" + v.code())
 	return nil
 }
 
