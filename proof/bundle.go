@@ -249,7 +249,8 @@ func parseBundle(data []byte) (signedBundle, error) {
 	// One bundle has one form, but for spaces and the order of names: nothing may be
 	// missing, and no value be written differently.
 	if printed, err := wire.canonical(); err != nil || !bytes.Equal(printed, canonical) {
-		return signedBundle{}, unreadable("this is no decision bundle: something is missing, or written in another form")
+		return signedBundle{},
+			unreadable("this is no decision bundle: something is missing, or written in another form")
 	}
 	return wire.read()
 }
@@ -301,8 +302,9 @@ func size(text string) (uint64, error) {
 func (w eventJSON) read(checkpoint []byte) (Evidence, error) {
 	e := Evidence{Header: Header{
 		Tenant: w.TenantID, StreamType: w.StreamType, StreamID: w.StreamID, Version: w.Version, EventID: w.EventID,
-		AppendID: w.AppendID, Ordinal: w.Ordinal, EventType: w.EventType, Subject: null(w.SubjectID), Record: w.RecordID,
-		Actor: null(w.ActorID), EffectiveAt: w.EffectiveAt.Time(), RecordedAt: w.RecordedAt.Time(),
+		AppendID: w.AppendID, Ordinal: w.Ordinal, EventType: w.EventType, Subject: null(w.SubjectID),
+		Record: w.RecordID,
+		Actor:  null(w.ActorID), EffectiveAt: w.EffectiveAt.Time(), RecordedAt: w.RecordedAt.Time(),
 	}}
 
 	position, err := size(w.Position)
@@ -382,7 +384,8 @@ func (b signedBundle) verifySignatures(origin string, policy *Policy) ([]Key, er
 		}
 	}
 	if len(trusted) == 0 {
-		return nil, fmt.Errorf("the bundle is signed by a stranger: the policy lists neither key for the log %q", origin)
+		return nil, fmt.Errorf("the bundle is signed by a stranger: the policy lists neither key for the log %q",
+			origin)
 	}
 	return trusted, nil
 }

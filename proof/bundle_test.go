@@ -55,7 +55,8 @@ func granted(t testing.TB) *world {
 }
 
 func grant(more string) string {
-	return `{"consent_id":"` + consentID().String() + `","purpose":"newsletter","notice_version":1,"wording":"` + english +
+	return `{"consent_id":"` + consentID().String() + `","purpose":"newsletter","notice_version":1,` +
+		`"wording":"` + english +
 		`","sha256":"` + sha + `","language":"en","channel":"web","recorded_by":"self","given_by":"self",` + more +
 		`"basis":"consent"}`
 }
@@ -167,14 +168,18 @@ func TestABundleProvesADecisionAndWhatBecameOfIt(t *testing.T) {
 		state proof.State
 		says  string
 	}{
-		"granted":   {func(*world) {}, proof.Given, `agreed to the purpose "newsletter"`},
-		"withdrawn": {func(w *world) { w.append("consent.withdrawn.v1", withdrawal()) }, proof.Withdrawn, "it was withdrawn on"},
+		"granted": {func(*world) {}, proof.Given, `agreed to the purpose "newsletter"`},
+		"withdrawn": {
+			func(w *world) { w.append("consent.withdrawn.v1", withdrawal()) }, proof.Withdrawn,
+			"it was withdrawn on",
+		},
 		"annulled": {func(w *world) {
 			w.append("consent.annulled.v1", `{"consent_id":"`+consentID().String()+
 				`","purpose":"newsletter","entry":"decision","annuls":"`+w.stream[0].EventID.String()+`"}`)
 		}, proof.Annulled, "counts for nothing"},
 		"superseded": {func(w *world) {
-			w.append("consent.refused.v1", strings.Replace(grant(""), consentID().String(), id("0000000c0002").String(), 1))
+			w.append("consent.refused.v1", strings.Replace(grant(""), consentID().String(),
+				id("0000000c0002").String(), 1))
 		}, proof.Given, "took its place"},
 	} {
 		w := granted(t)
@@ -186,7 +191,8 @@ func TestABundleProvesADecisionAndWhatBecameOfIt(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if !r.Proven || r.OwnRules || r.Receipt.State != c.state || !strings.Contains(r.Decision, c.says) || r.Size != w.size() {
+		if !r.Proven || r.OwnRules || r.Receipt.State != c.state || !strings.Contains(r.Decision, c.says) ||
+			r.Size != w.size() {
 			t.Errorf("%s: %+v", name, r)
 		}
 		if !strings.Contains(strings.Join(r.Holds, " "), "published as version 1") {
@@ -204,7 +210,10 @@ func TestAReportSaysWhatIsNotProven(t *testing.T) {
 		t.Fatal(err)
 	}
 	not := strings.Join(r.DoesNot, "\n")
-	for _, want := range []string{"no more events is not proven", "issuer's word", "No witness", "after the checkpoint"} {
+	for _, want := range []string{
+		"no more events is not proven", "issuer's word", "No witness",
+		"after the checkpoint",
+	} {
 		if !strings.Contains(not, want) {
 			t.Errorf("it does not say %q:\n%s", want, not)
 		}
@@ -228,7 +237,8 @@ func TestTheWitnessesOfThePolicyAreAskedFor(t *testing.T) {
 	w := granted(t)
 	witness := signer(t, "w.example.org", 9)
 	text := w.policy().Text()
-	text = strings.Replace(text, "quorum none\n", "witness Council "+witness.WitnessKeys()[1].Vkey()+"\nquorum Council\n", 1)
+	text = strings.Replace(text, "quorum none\n",
+		"witness Council "+witness.WitnessKeys()[1].Vkey()+"\nquorum Council\n", 1)
 	strictly := policy(t, text)
 
 	r, err := proof.Check(w.file(w.bundle(w.policy(), witness)), strictly)
@@ -252,22 +262,34 @@ func TestALieOfTheLogItselfIsNamed(t *testing.T) {
 		"one letter of the wording": {func(_ *world, b *proof.Bundle) {
 			b.Stream[0].Payload = bytes.Replace(b.Stream[0].Payload, []byte("monthly"), []byte("monthlY"), 1)
 		}, "is not in the log as it stands here"},
-		"the instant":       {func(_ *world, b *proof.Bundle) { b.Stream[0].RecordedAt = instant() }, "is not in the log"},
-		"the sealed part":   {func(_ *world, b *proof.Bundle) { b.Stream[0].Sealed = nil }, "is not in the log"},
-		"the actor":         {func(_ *world, b *proof.Bundle) { b.Stream[0].Actor = b.Stream[0].Subject }, "is not in the log"},
-		"another position":  {func(_ *world, b *proof.Bundle) { b.Stream[0].Position++ }, "is not in the log"},
-		"the notice":        {func(_ *world, b *proof.Bundle) { b.Notice.Payload = []byte(`{}`) }, "is not in the log"},
-		"no withdrawal":     {func(_ *world, b *proof.Bundle) { b.Stream = b.Stream[:1] }, "receipt's state"},
-		"a gap":             {func(_ *world, b *proof.Bundle) { b.Stream = b.Stream[1:] }, "gap"},
-		"an event twice":    {func(_ *world, b *proof.Bundle) { b.Stream = append(b.Stream, b.Stream[1]) }, "gap"},
-		"no event":          {func(_ *world, b *proof.Bundle) { b.Stream = nil }, "no event"},
-		"a notice as event": {func(_ *world, b *proof.Bundle) { b.Stream = append(b.Stream, *b.Notice) }, "not of a consent stream"},
-		"the state":         {func(_ *world, b *proof.Bundle) { b.Receipt.State = proof.Given }, "receipt's state"},
-		"the purpose":       {func(_ *world, b *proof.Bundle) { b.Receipt.Purpose = "x" }, "receipt's purpose"},
-		"the words":         {func(_ *world, b *proof.Bundle) { b.Receipt.Wording = "x" }, "receipt's wording"},
-		"another consent":   {func(_ *world, b *proof.Bundle) { b.Receipt.RecordID = id("0000000c0009") }, "no event of the stream decides"},
-		"no end":            {func(_ *world, b *proof.Bundle) { b.StreamEnd.Version = 1 }, "said to end at version 1"},
-		"another end":       {func(_ *world, b *proof.Bundle) { b.StreamEnd.AsOf = 7 }, "as of position 7"},
+		"the instant": {
+			func(_ *world, b *proof.Bundle) { b.Stream[0].RecordedAt = instant() },
+			"is not in the log",
+		},
+		"the sealed part": {func(_ *world, b *proof.Bundle) { b.Stream[0].Sealed = nil }, "is not in the log"},
+		"the actor": {
+			func(_ *world, b *proof.Bundle) { b.Stream[0].Actor = b.Stream[0].Subject },
+			"is not in the log",
+		},
+		"another position": {func(_ *world, b *proof.Bundle) { b.Stream[0].Position++ }, "is not in the log"},
+		"the notice":       {func(_ *world, b *proof.Bundle) { b.Notice.Payload = []byte(`{}`) }, "is not in the log"},
+		"no withdrawal":    {func(_ *world, b *proof.Bundle) { b.Stream = b.Stream[:1] }, "receipt's state"},
+		"a gap":            {func(_ *world, b *proof.Bundle) { b.Stream = b.Stream[1:] }, "gap"},
+		"an event twice":   {func(_ *world, b *proof.Bundle) { b.Stream = append(b.Stream, b.Stream[1]) }, "gap"},
+		"no event":         {func(_ *world, b *proof.Bundle) { b.Stream = nil }, "no event"},
+		"a notice as event": {
+			func(_ *world, b *proof.Bundle) { b.Stream = append(b.Stream, *b.Notice) },
+			"not of a consent stream",
+		},
+		"the state":   {func(_ *world, b *proof.Bundle) { b.Receipt.State = proof.Given }, "receipt's state"},
+		"the purpose": {func(_ *world, b *proof.Bundle) { b.Receipt.Purpose = "x" }, "receipt's purpose"},
+		"the words":   {func(_ *world, b *proof.Bundle) { b.Receipt.Wording = "x" }, "receipt's wording"},
+		"another consent": {
+			func(_ *world, b *proof.Bundle) { b.Receipt.RecordID = id("0000000c0009") },
+			"no event of the stream decides",
+		},
+		"no end":      {func(_ *world, b *proof.Bundle) { b.StreamEnd.Version = 1 }, "said to end at version 1"},
+		"another end": {func(_ *world, b *proof.Bundle) { b.StreamEnd.AsOf = 7 }, "as of position 7"},
 		"a notice that is none": {func(_ *world, b *proof.Bundle) {
 			b.Notice = &b.Stream[0]
 		}, "publishes no notice"},
@@ -299,7 +321,8 @@ func TestANoticeOfSomethingElseIsRefused(t *testing.T) {
 	} {
 		w := granted(t)
 		w.publish(c.payload)
-		if _, err := proof.Check(w.file(w.bundle(w.policy())), w.policy()); err == nil || !strings.Contains(err.Error(), c.says) {
+		if _, err := proof.Check(w.file(w.bundle(w.policy())), w.policy()); err == nil ||
+			!strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -329,10 +352,16 @@ func TestAStrangerIsNotBelieved(t *testing.T) {
 		policy *proof.Policy
 		says   string
 	}{
-		"signed by a stranger":                  {byStranger, w.policy(), "signed by a stranger"},
-		"signed by a stranger, own policy":      {byStranger, nil, "signed by a stranger"},
-		"a policy that knows the stranger":      {w.file(b), proof.LogPolicy(stranger.LogKeys()...), "none of the keys"},
-		"another origin, though the same seeds": {w.file(b), proof.LogPolicy(elsewhere.LogKeys()...), "does not list the log"},
+		"signed by a stranger":             {byStranger, w.policy(), "signed by a stranger"},
+		"signed by a stranger, own policy": {byStranger, nil, "signed by a stranger"},
+		"a policy that knows the stranger": {
+			w.file(b), proof.LogPolicy(stranger.LogKeys()...),
+			"none of the keys",
+		},
+		"another origin, though the same seeds": {
+			w.file(b), proof.LogPolicy(elsewhere.LogKeys()...),
+			"does not list the log",
+		},
 	} {
 		if _, err := proof.Check(c.file, c.policy); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", name, err)
@@ -366,11 +395,14 @@ func TestWhatIsNoBundleIsUnreadable(t *testing.T) {
 		"a number for one":   {strings.Replace(good, `"source":""`, `"source":0`, 1), "no decision bundle"},
 		"base64 with breaks": {strings.Replace(good, payload, payload[:8]+`\n`+payload[8:], 1), "base64"},
 		"a position by 0":    {strings.Replace(good, `"position":"307"`, `"position":"0307"`, 1), "one form"},
-		"hash in capitals":   {strings.Replace(good, `"metadata_sha256":"44`, `"metadata_sha256":"4A`, 1), "small letters"},
-		"an instant by +2":   {strings.Replace(good, `.000000Z"`, `+00:00"`, 1), "no decision bundle"},
-		"not signed":         {unsigned(good), "not signed"},
-		"large":              {strings.Repeat(" ", proof.MaxBundle) + good, "16 MB"},
-		"100 MB":             {strings.Repeat(" ", 100<<20), "16 MB"},
+		"hash in capitals": {
+			strings.Replace(good, `"metadata_sha256":"44`, `"metadata_sha256":"4A`, 1),
+			"small letters",
+		},
+		"an instant by +2": {strings.Replace(good, `.000000Z"`, `+00:00"`, 1), "no decision bundle"},
+		"not signed":       {unsigned(good), "not signed"},
+		"large":            {strings.Repeat(" ", proof.MaxBundle) + good, "16 MB"},
+		"100 MB":           {strings.Repeat(" ", 100<<20), "16 MB"},
 	} {
 		if c.text == good {
 			t.Errorf("%s: the test changes nothing", name)

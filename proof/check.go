@@ -117,7 +117,8 @@ func (c *checker) stream() error {
 	for i, e := range c.Stream {
 		switch {
 		case e.StreamType != consentStream:
-			return fmt.Errorf("the event at position %d is not of a consent stream, but of %q", e.Position, e.StreamType)
+			return fmt.Errorf("the event at position %d is not of a consent stream, but of %q", e.Position,
+				e.StreamType)
 		case e.Tenant != first.Tenant || e.StreamID != first.StreamID:
 			return fmt.Errorf("the event at position %d is of another person's stream", e.Position)
 		case int(e.Version) != i+1:
@@ -256,8 +257,9 @@ func (c *checker) holds(r Report) []string {
 			*r.CheckpointAt))
 	}
 	if c.words == asPublished {
-		holds = append(holds, fmt.Sprintf("The words shown are those that were published as version %d, at position %d "+
-			"of the log.", r.Receipt.NoticeVersion, c.Notice.Position))
+		holds = append(holds,
+			fmt.Sprintf("The words shown are those that were published as version %d, at position %d "+
+				"of the log.", r.Receipt.NoticeVersion, c.Notice.Position))
 	}
 	if len(r.Witnesses) > 0 {
 		holds = append(holds, fmt.Sprintf("The checkpoint was cosigned by %s, as the policy names them.",

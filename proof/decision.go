@@ -114,7 +114,7 @@ func (e Evidence) read() (*act, error) {
 	if err := json.Unmarshal(e.Payload, &a.decided); err != nil {
 		return nil, fmt.Errorf("the payload of event %d is not that of a %s", e.Position, e.EventType)
 	}
-	a.from, a.place, a.stated = a.EffectiveAt, a.Position, !a.decided.GivenAt.IsZero()
+	a.from, a.place, a.stated = a.EffectiveAt, a.Position, !a.GivenAt.IsZero()
 	if a.Copy != nil {
 		a.place, a.stated = a.Copy.Position, !a.Copy.Unstated
 	}

@@ -75,7 +75,8 @@ func anyAct(t *rapid.T, i int, before []domain.Recorded) domain.Event {
 	}
 	d := domain.Decision{ConsentID: consent, Purpose: purpose, GivenAt: given, Language: "en", Channel: domain.Paper}
 	if rapid.IntRange(0, 4).Draw(t, "copy") == 0 {
-		d.Copy = &domain.CopyOf{Position: rapid.Int64Range(1, 12).Draw(t, "of"), Unstated: rapid.Bool().Draw(t, "unstated")}
+		d.Copy = &domain.CopyOf{Position: rapid.Int64Range(1, 12).Draw(t, "of"), Unstated: rapid.Bool().Draw(t,
+			"unstated")}
 	}
 	days := rapid.SampledFrom([]int{0, 0, 3}).Draw(t, "days")
 
@@ -94,7 +95,8 @@ func anyAct(t *rapid.T, i int, before []domain.Recorded) domain.Event {
 		if len(before) > 0 {
 			of := before[rapid.IntRange(0, len(before)-1).Draw(t, "annulled")]
 			return &domain.ConsentAnnulled{
-				ConsentID: domain.ConsentID{UUID: domain.RecordOf(of.Event, domain.Stream{})}, Purpose: purpose, Annuls: of.EventID,
+				ConsentID: domain.ConsentID{UUID: domain.RecordOf(of.Event, domain.Stream{})}, Purpose: purpose,
+				Annuls: of.EventID,
 			}
 		}
 	}

@@ -130,7 +130,8 @@ func (h Header) validate() error {
 
 	for _, at := range []time.Time{h.EffectiveAt, h.RecordedAt} {
 		if year := at.UTC().Year(); year < firstYear || year > lastYear || at.Nanosecond()%1000 != 0 {
-			return fmt.Errorf("the instant %s is not a whole microsecond of the years %d to %d", at, firstYear, lastYear)
+			return fmt.Errorf("the instant %s is not a whole microsecond of the years %d to %d", at, firstYear,
+				lastYear)
 		}
 	}
 	return nil

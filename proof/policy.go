@@ -301,7 +301,8 @@ func (p *Policy) believe(opened Signed, logKeys []Key) (Believed, error) {
 		}
 	}
 	if len(b.LogKeys) == 0 {
-		return Believed{}, fmt.Errorf("no key that the policy lists for the log %q has signed the checkpoint", opened.Origin)
+		return Believed{}, fmt.Errorf("no key that the policy lists for the log %q has signed the checkpoint",
+			opened.Origin)
 	}
 
 	cosigned := map[string]bool{noQuorum: true}
@@ -322,8 +323,9 @@ func (p *Policy) believe(opened Signed, logKeys []Key) (Believed, error) {
 	}
 
 	if !cosigned[p.quorum] {
-		return Believed{}, fmt.Errorf("not enough witnesses cosigned the checkpoint for the policy's quorum, %q: %s did",
-			p.quorum, list(b.Witnesses))
+		return Believed{},
+			fmt.Errorf("not enough witnesses cosigned the checkpoint for the policy's quorum, %q: %s did",
+				p.quorum, list(b.Witnesses))
 	}
 	return b, nil
 }

@@ -18,7 +18,8 @@ func keyOf(t testing.TB, name string, n byte) string {
 // of the Ys.
 func policyText(t testing.TB) string {
 	t.Helper()
-	text := "# who is believed\n\n log " + signer(t, origin, 1).LogKeys()[0].Vkey() + "\thttps://trust.example.org/log \n"
+	text := "# who is believed\n\n log " + signer(t, origin,
+		1).LogKeys()[0].Vkey() + "\thttps://trust.example.org/log \n"
 	for i, name := range []string{"X1", "X2", "X3", "Y1", "Y2"} {
 		text += fmt.Sprintf("witness %s %s\n", name, keyOf(t, name+".example.org", byte(10+i)))
 	}
@@ -47,8 +48,14 @@ func TestAQuorumIsMetByEnoughOfEachGroup(t *testing.T) {
 		by   string
 		want bool
 	}{
-		{"", false}, {"X1 X2 X3", false}, {"Y1 Y2", false}, {"X1 Y1", false}, {"X1 X2 Y1", true},
-		{"X2 X3 Y2", true}, {"X1 X2 X3 Y1 Y2", true}, {"X1 Y1 Y2", false},
+		{"", false},
+		{"X1 X2 X3", false},
+		{"Y1 Y2", false},
+		{"X1 Y1", false},
+		{"X1 X2 Y1", true},
+		{"X2 X3 Y2", true},
+		{"X1 X2 X3 Y1 Y2", true},
+		{"X1 Y1 Y2", false},
 	} {
 		signed := sign(t, log, checkpoint())
 		for _, name := range strings.Fields(c.by) {
@@ -96,7 +103,8 @@ func TestAPolicyBelievesOnlyItsLogs(t *testing.T) {
 	// A witness that signs in place of the log is not the log.
 	text := p.Text()
 	text = strings.Replace(text, "quorum none\n", "witness w "+keyOf(t, "w", 3)+"\nquorum w\n", 1)
-	if _, err := policy(t, text).Open(witnessedOnly(t)); err == nil || !strings.Contains(err.Error(), "no key that the policy lists") {
+	if _, err := policy(t, text).Open(witnessedOnly(t)); err == nil || !strings.Contains(err.Error(),
+		"no key that the policy lists") {
 		t.Errorf("believed on the word of a witness: %v", err)
 	}
 }
@@ -165,9 +173,15 @@ func TestAPolicyIsReadStrictly(t *testing.T) {
 		"01 needed":                 {two + "group g 01 a b\nquorum g\n", "1 to 2"},
 		"+1 needed":                 {two + "group g +1 a b\nquorum g\n", "1 to 2"},
 		"-1 needed":                 {two + "group g -1 a b\nquorum g\n", "1 to 2"},
-		"its own witness":           {"log " + plain + "\nwitness w " + keyOf(t, origin, 1) + "\nquorum w\n", "own witness"},
-		"its own witness, first":    {"witness w " + keyOf(t, origin, 1) + "\nlog " + plain + "\nquorum w\n", "own witness"},
-		"large":                     {strings.Repeat("#\n", proof.MaxPolicy/2+1), "256 KB"},
+		"its own witness": {
+			"log " + plain + "\nwitness w " + keyOf(t, origin, 1) + "\nquorum w\n",
+			"own witness",
+		},
+		"its own witness, first": {
+			"witness w " + keyOf(t, origin, 1) + "\nlog " + plain + "\nquorum w\n",
+			"own witness",
+		},
+		"large": {strings.Repeat("#\n", proof.MaxPolicy/2+1), "256 KB"},
 	} {
 		if _, err := proof.ParsePolicy([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", name, err)

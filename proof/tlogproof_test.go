@@ -38,7 +38,8 @@ func TestALogProofProvesItsLeafAndNoOther(t *testing.T) {
 	if believed, err := read.Verify(tr.leaves[257], ours); err != nil || believed.Size != 300 {
 		t.Errorf("%+v (%v)", believed, err)
 	}
-	if _, err := read.Verify(tr.leaves[256], ours); err == nil || !strings.Contains(err.Error(), "257 is not in the log") {
+	if _, err := read.Verify(tr.leaves[256], ours); err == nil || !strings.Contains(err.Error(),
+		"257 is not in the log") {
 		t.Errorf("another leaf: %v", err)
 	}
 	if _, err := read.Verify(tr.leaves[257], proof.LogPolicy(signer(t, origin, 2).LogKeys()...)); err == nil {

@@ -24,7 +24,8 @@ func TestEveryPublicVectorIsJudgedAsItSays(t *testing.T) {
 	dir := moduleDir(t, "github.com/transparency-dev/merkle")
 
 	inclusion := vectors(t, filepath.Join(dir, "testdata", "inclusion"), func(v vector) error {
-		return proof.VerifyInclusion(hashOf("leaf", v.LeafHash), v.LeafIdx, v.TreeSize, v.path(), hashOf("root", v.Root))
+		return proof.VerifyInclusion(hashOf("leaf", v.LeafHash), v.LeafIdx, v.TreeSize, v.path(), hashOf("root",
+			v.Root))
 	})
 	consistency := vectors(t, filepath.Join(dir, "testdata", "consistency"), func(v vector) error {
 		return proof.VerifyConsistency(v.Size1, v.Size2, v.path(), hashOf("root", v.Root1), hashOf("root", v.Root2))
@@ -279,10 +280,19 @@ func TestTilesHaveTheWidthsAndPathsOfTheSpecification(t *testing.T) {
 		index, size uint64
 		want        int
 	}{
-		{0, 272, 70_000, 256}, {0, 273, 70_000, 112}, {0, 274, 70_000, 0},
-		{1, 0, 70_000, 256}, {1, 1, 70_000, 17}, {2, 0, 70_000, 1}, {3, 0, 70_000, 0},
-		{0, 0, 256, 256}, {1, 0, 256, 1}, {0, 1, 256, 0},
-		{0, 1 << 56, 70_000, 0}, {63, 0, 70_000, 0}, {7, 0, proof.MaxSize, 127},
+		{0, 272, 70_000, 256},
+		{0, 273, 70_000, 112},
+		{0, 274, 70_000, 0},
+		{1, 0, 70_000, 256},
+		{1, 1, 70_000, 17},
+		{2, 0, 70_000, 1},
+		{3, 0, 70_000, 0},
+		{0, 0, 256, 256},
+		{1, 0, 256, 1},
+		{0, 1, 256, 0},
+		{0, 1 << 56, 70_000, 0},
+		{63, 0, 70_000, 0},
+		{7, 0, proof.MaxSize, 127},
 	} {
 		if got := proof.Width(c.level, c.index, c.size); got != c.want {
 			t.Errorf("tile %d/%d of %d leaves: width %d, not %d", c.level, c.index, c.size, got, c.want)
@@ -308,7 +318,8 @@ func TestTilesHaveTheWidthsAndPathsOfTheSpecification(t *testing.T) {
 		"file/0/000": {-1, 0, 0}, "tile/0/000.p/5.p/5": {-1, 0, 0}, "tile/0/000/": {-1, 0, 0},
 	} {
 		level, index, width, err := proof.ParseTilePath(path)
-		if (err == nil) != (want.level >= 0) || err == nil && (level != want.level || index != want.index || width != want.width) {
+		if (err == nil) != (want.level >= 0) || err == nil && (level != want.level || index != want.index ||
+			width != want.width) {
 			t.Errorf("%q was read as %d, %d, %d (%v)", path, level, index, width, err)
 		}
 		if err == nil && proof.TilePath(level, index, width) != path {
@@ -330,16 +341,17 @@ func TestATreeCannotBeReadThatIsNotThere(t *testing.T) {
 		t.Error("a proof was built from a tile that is cut")
 	}
 	for name, err := range map[string]error{
-		"a leaf beyond the tree":         second(proof.InclusionProof(5, 5, short)),
-		"a tree too large":               second(proof.InclusionProof(5, proof.MaxSize+1, short)),
-		"a root too large":               second(proof.Root(proof.MaxSize+1, short)),
-		"a newer tree too large":         second(proof.ConsistencyProof(1, proof.MaxSize+1, short)),
-		"a tree older than the newer":    second(proof.ConsistencyProof(6, 5, short)),
-		"the empty tree":                 second(proof.ConsistencyProof(0, 5, short)),
-		"the hash of a tile of 255":      second(proof.TileRoot(make([]proof.Hash, 255))),
-		"the empty tree as a beginning":  proof.VerifyConsistency(0, 5, nil, proof.EmptyRoot(), proof.Hash{1}),
-		"two roots of one size":          proof.VerifyConsistency(5, 5, nil, proof.Hash{1}, proof.Hash{2}),
-		"a proof between one and itself": proof.VerifyConsistency(5, 5, make([]proof.Hash, 1), proof.Hash{}, proof.Hash{}),
+		"a leaf beyond the tree":        second(proof.InclusionProof(5, 5, short)),
+		"a tree too large":              second(proof.InclusionProof(5, proof.MaxSize+1, short)),
+		"a root too large":              second(proof.Root(proof.MaxSize+1, short)),
+		"a newer tree too large":        second(proof.ConsistencyProof(1, proof.MaxSize+1, short)),
+		"a tree older than the newer":   second(proof.ConsistencyProof(6, 5, short)),
+		"the empty tree":                second(proof.ConsistencyProof(0, 5, short)),
+		"the hash of a tile of 255":     second(proof.TileRoot(make([]proof.Hash, 255))),
+		"the empty tree as a beginning": proof.VerifyConsistency(0, 5, nil, proof.EmptyRoot(), proof.Hash{1}),
+		"two roots of one size":         proof.VerifyConsistency(5, 5, nil, proof.Hash{1}, proof.Hash{2}),
+		"a proof between one and itself": proof.VerifyConsistency(5, 5, make([]proof.Hash, 1), proof.Hash{},
+			proof.Hash{}),
 	} {
 		if err == nil {
 			t.Errorf("%s: accepted", name)

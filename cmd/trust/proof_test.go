@@ -75,21 +75,36 @@ func TestAProofIsCheckedWithTheBinaryAlone(t *testing.T) {
 		"proven":       {[]string{file, "--policy", by}, exit.CodeDone, "Proven.", ""},
 		"in sentences": {[]string{file, "--policy", by}, exit.CodeDone, `agreed to the purpose "newsletter"`, ""},
 		"honestly":     {[]string{file, "--policy", by}, exit.CodeDone, "no more events is not proven", ""},
-		"by its own policy": {[]string{file}, exit.CodeNotSo, "Not proven: the file agrees with itself",
-			"its signer wrote the policy"},
-		"one letter of the wording": {[]string{s.file("changed.json", changed), "--policy", by}, exit.CodeNotSo, "",
-			"not proven: the event at position 1 is not in the log"},
+		"by its own policy": {
+			[]string{file},
+			exit.CodeNotSo, "Not proven: the file agrees with itself",
+			"its signer wrote the policy",
+		},
+		"one letter of the wording": {
+			[]string{s.file("changed.json", changed), "--policy", by},
+			exit.CodeNotSo, "",
+			"not proven: the event at position 1 is not in the log",
+		},
 		"a byte of the file": {
-			[]string{s.file("byte.json", strings.Replace(good, "purpose", "purpese", 1)), "--policy", by}, exit.CodeUsage, "",
+			[]string{s.file("byte.json", strings.Replace(good, "purpose", "purpese", 1)), "--policy", by},
+			exit.CodeUsage, "",
 			"unreadable: this is no decision bundle",
 		},
-		"cut":           {[]string{s.file("cut.json", good[:999]), "--policy", by}, exit.CodeUsage, "", "unreadable"},
-		"100 MB":        {[]string{s.file("large.json", strings.Repeat(" ", 100<<20))}, exit.CodeUsage, "", "more than 16 MB"},
-		"no file":       {[]string{"nowhere.json"}, exit.CodeUsage, "", "read the bundle"},
-		"no policy":     {[]string{file, "--policy", "nowhere"}, exit.CodeUsage, "", "read the policy"},
-		"a bad policy":  {[]string{file, "--policy", file}, exit.CodeUsage, "", "the policy ends within a line"},
-		"JSON":          {[]string{file, "--policy", by, "--json"}, exit.CodeDone, `"proven": true`, ""},
-		"JSON, refused": {[]string{s.file("cut2.json", good[:99]), "--json"}, exit.CodeUsage, `"unreadable": true`, "unreadable"},
+		"cut": {[]string{s.file("cut.json", good[:999]), "--policy", by}, exit.CodeUsage, "", "unreadable"},
+		"100 MB": {
+			[]string{s.file("large.json", strings.Repeat(" ", 100<<20))},
+			exit.CodeUsage, "",
+			"more than 16 MB",
+		},
+		"no file":      {[]string{"nowhere.json"}, exit.CodeUsage, "", "read the bundle"},
+		"no policy":    {[]string{file, "--policy", "nowhere"}, exit.CodeUsage, "", "read the policy"},
+		"a bad policy": {[]string{file, "--policy", file}, exit.CodeUsage, "", "the policy ends within a line"},
+		"JSON":         {[]string{file, "--policy", by, "--json"}, exit.CodeDone, `"proven": true`, ""},
+		"JSON, refused": {
+			[]string{s.file("cut2.json", good[:99]), "--json"},
+			exit.CodeUsage, `"unreadable": true`,
+			"unreadable",
+		},
 	} {
 		o := s.run(append([]string{"proof", "check"}, c.args...)...)
 		if o.code != c.code || !strings.Contains(o.stdout, c.stdout) || !strings.Contains(o.stderr, c.stderr) {
