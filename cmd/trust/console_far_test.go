@@ -83,8 +83,9 @@ func (s *stage) visitors() []visitor {
 			},
 		}
 	}
-	manager := official("manager")
+	manager, admin := official("manager"), official("admin")
 	manager.languages = []string{"zu", "af"}
+	admin.from = append(admin.from, s.rare...)
 
 	return []visitor{
 		{who: "nobody", from: []string{"/console/sign-in"}},
@@ -92,7 +93,7 @@ func (s *stage) visitors() []visitor {
 			who: "citizen", email: s.email, password: journeyPassword, municipality: "JHB",
 			from: []string{"/console", "/me", "/console/account"}, languages: []string{"zu", "af"},
 		},
-		official("field worker"), manager, official("admin"),
+		official("field worker"), manager, admin,
 		{
 			who: "platform admin", email: "admin@salga.example", password: s.site.kept()["ADMIN_PASSWORD"],
 			municipality: "SALGA", from: []string{"/console", "/console/account"},
@@ -116,6 +117,7 @@ type stage struct {
 	email    string   // of a resident with decisions, a request and a hold
 	resident string   // their id
 	names    []string // of everybody in the municipality
+	rare     []string // pages that need something which few people have
 }
 
 // newStage starts a system and fills it.
@@ -164,11 +166,67 @@ func (s *stage) fill(resident uuid.UUID) {
 	}, nil)
 	must(s.t, err)
 
+	s.fillRarely(resident)
 	limit := int64(100)
 	people, err := admin.ListUsers(ctx, &api.ListUsersParams{Limit: &limit})
 	must(s.t, err)
 	for _, person := range people.Body.Items {
 		s.names = append(s.names, person.FullName)
+	}
+}
+
+// fillRarely makes what few people have, and notes the pages that need it: an account that
+// was closed, two records of one person, a wish to be erased, an erasure, and a purpose of
+// the municipality's own.
+func (s *stage) fillRarely(resident uuid.UUID) {
+	s.t.Helper()
+	ctx, admin := s.t.Context(), s.as("admin.jhb.1@example.org", seed.Password)
+	record := func(phone string) string {
+		made, err := admin.RecordResident(ctx, api.RecordResidentBody{FullName: "Thabo Ndaba", Phone: &phone}, nil)
+		must(s.t, err)
+		return made.Body.ID.String()
+	}
+	register := func(email string) api.UserBody {
+		made, err := s.nobody.Register(ctx, api.RegisterBody{
+			Email: email, Password: journeyPassword, FullName: "Sipho Ndaba", MunicipalityCode: "JHB",
+			Consent: api.RegisterConsentBody{Purpose: "platform_registration", Language: "en", Consented: true},
+		}, nil)
+		must(s.t, err)
+		return made.Body
+	}
+
+	walkIn, twin := record("082 555 0101"), record("082 555 0102")
+	_, err := admin.MergeResidents(ctx, uuid.MustParse(twin), api.MergeBody{Into: uuid.MustParse(walkIn)}, nil)
+	must(s.t, err)
+	wish, err := admin.LodgeRequest(ctx,
+		api.LodgeRequestBody{Kind: "erasure", SubjectID: new(uuid.MustParse(walkIn))}, nil)
+	must(s.t, err)
+
+	closed := register("closed@example.org").ID.String()
+	_, err = admin.DeactivateUser(ctx, uuid.MustParse(closed), nil)
+	must(s.t, err)
+	_ = register("gone@example.org")
+	erased, err := s.as("gone@example.org", journeyPassword).DeleteAccount(ctx,
+		&api.EraseBody{Confirmation: "DELETE MY ACCOUNT", Password: journeyPassword}, nil)
+	must(s.t, err)
+
+	_, err = admin.DefinePurpose(ctx, api.DefinePurposeBody{
+		Code: "ward_news", Basis: "consent", Retention: "until it is withdrawn",
+		Notice: api.NoticeStruct{Texts: api.TextsBody{
+			En: "We send you news of your ward.", Zu: "Sikuthumelela izindaba zewadi yakho.",
+			Af: "Ons stuur vir u nuus van u wyk.",
+		}},
+	}, nil)
+	must(s.t, err)
+	given, err := admin.ListConsents(ctx, &api.ListConsentsParams{SubjectID: &resident})
+	must(s.t, err)
+
+	consent, person := "/console/consents/"+given.Body.Items[0].ID.String(), "/console/people/"
+	s.rare = []string{
+		person + walkIn + "/sign-in-code", person + walkIn + "/merge", person + twin + "/unmerge",
+		person + closed + "/reactivate", "/console/requests/" + wish.Body.ID.String() + "/erase",
+		"/console/certificates/" + erased.Body.CertificateID.String(), consent + "/withdraw", consent + "/annul",
+		"/console/purposes/ward_news/notices", "/console/purposes/ward_news/retire",
 	}
 }
 
@@ -217,8 +275,8 @@ func TestFarEveryPageOfTheConsoleIsReachedAndFlawless(t *testing.T) {
 	}
 
 	for _, page := range all {
-		if !strings.Contains(page, "{") && len(reached[page]) == 0 && !slices.Contains(noPages(), page) {
-			t.Errorf("no link leads anybody to %s", page)
+		if len(reached[page]) == 0 && !slices.Contains(noPages(), page) {
+			t.Errorf("nobody looks at %s", page)
 		}
 	}
 	t.Logf("%d of %d pages were looked at", len(reached), len(all))
