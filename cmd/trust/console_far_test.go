@@ -171,7 +171,9 @@ func (s *stage) fill(resident uuid.UUID) {
 	people, err := admin.ListUsers(ctx, &api.ListUsersParams{Limit: &limit})
 	must(s.t, err)
 	for _, person := range people.Body.Items {
-		s.names = append(s.names, person.FullName)
+		if !person.IsDeleted {
+			s.names = append(s.names, person.FullName)
+		}
 	}
 }
 
