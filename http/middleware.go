@@ -117,6 +117,9 @@ func (s *server) rescue(w http.ResponseWriter, r *http.Request) {
 	if seen, ok := w.(middleware.WrapResponseWriter); ok && seen.Status() != 0 {
 		cut(w) // nobody may take half an answer for a whole one
 	}
+	if isPagePath(r.URL.Path) && s.console.Broken(w, r) {
+		return
+	}
 	internalProblem().write(w)
 }
 
@@ -149,23 +152,31 @@ const (
 
 // wellFormed refuses paths and queries that are not text, or that the database cannot
 // hold.
-func wellFormed(next http.Handler) http.Handler {
+func (s *server) wellFormed(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		query, err := url.ParseQuery(r.URL.RawQuery)
-		ok := err == nil && isText(r.URL.Path)
-		for name, values := range query {
-			ok = ok && isText(name)
-			for _, value := range values {
-				ok = ok && isText(value)
-			}
-		}
-
-		if !ok {
+		switch {
+		case isTextual(r.URL):
+			next.ServeHTTP(w, r)
+		case isPagePath(r.URL.Path):
+			s.noPage(w, r, http.StatusBadRequest)
+		default:
 			newProblem(malformedQuery(), nil).write(w)
-			return
 		}
-		next.ServeHTTP(w, r)
 	})
+}
+
+func isTextual(u *url.URL) bool {
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil || !isText(u.Path) {
+		return false
+	}
+
+	for name, values := range query {
+		if !isText(name) || !isText(strings.Join(values, "")) {
+			return false
+		}
+	}
+	return true
 }
 
 func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }

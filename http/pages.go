@@ -112,7 +112,13 @@ func isPagePath(path string) bool {
 		path == "/me" || strings.HasPrefix(path, "/me/")
 }
 
-// noPage answers a request for which there is no page, with one that says so.
+// opens reports whether there is a page to get at a path.
+func (s *server) opens(path string) bool {
+	return isPagePath(path) && s.router.Match(chi.NewRouteContext(), http.MethodGet, path)
+}
+
+// noPage answers a request for which there is no page, or whose address is no text, with
+// one that says so.
 func (s *server) noPage(w http.ResponseWriter, r *http.Request, status int) {
 	anybody := route{id: "no_page", who: self, rate: accountRate, bare: true, reaches: permissions()[self]}
 	admit := s.visitors(&anybody, nil, r)
@@ -165,6 +171,6 @@ func (s *server) inside() http.Handler {
 		t.inside, t.route, t.id = true, unmatched, ""
 		ctx := context.WithValue(r.Context(), traceKey{}, &t)
 		ctx = context.WithValue(ctx, chi.RouteCtxKey, nil) // the page's own route ends here
-		wellFormed(s.router).ServeHTTP(w, r.WithContext(ctx))
+		s.wellFormed(s.router).ServeHTTP(w, r.WithContext(ctx))
 	})
 }

@@ -159,7 +159,7 @@ func New(config Config) (http.Handler, error) {
 		return nil, fmt.Errorf("http: %w", err)
 	}
 
-	if s.console, err = console.New(console.Config{API: s.inside(), Now: config.Now}); err != nil {
+	if s.console, err = console.New(console.Config{API: s.inside(), Now: config.Now, Opens: s.opens}); err != nil {
 		return nil, fmt.Errorf("http: %w", err)
 	}
 
@@ -174,7 +174,7 @@ func New(config Config) (http.Handler, error) {
 
 // wrap puts the middleware of every request around all routes.
 func (s *server) wrap(next http.Handler) http.Handler {
-	next = wellFormed(next)
+	next = s.wellFormed(next)
 	if len(s.config.AllowedOrigins) > 0 { // the library takes an empty list to mean "all"
 		next = cors.Handler(s.corsOptions())(next)
 	}

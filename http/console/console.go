@@ -16,6 +16,8 @@ type Config struct {
 	API http.Handler
 	// Now is the clock.
 	Now func() time.Time
+	// Opens reports whether there is a page to get at a path: some only take forms.
+	Opens func(path string) bool
 }
 
 // Console makes the pages.
@@ -78,6 +80,11 @@ func (c *Console) Serve(w http.ResponseWriter, r *http.Request, page Page, needs
 		return
 	}
 
+	if v.openedByAnother() {
+		v.fail(refusal(http.StatusConflict, "another_account"))
+		return
+	}
+
 	if err := page(c, v); err != nil {
 		v.fail(err)
 	}
@@ -93,11 +100,23 @@ func signInHelps(err error) bool {
 	}
 }
 
-// NoPage returns a page that says that there is none, or none that can do this.
+// NoPage returns a page that says that there is none, or none that can do this, or that
+// its address cannot be read.
 func NoPage(status int) Page {
 	code := client.ProblemCodeNotFound
-	if status == http.StatusMethodNotAllowed {
+	switch status {
+	case http.StatusMethodNotAllowed:
 		code = client.ProblemCodeMethodNotAllowed
+	case http.StatusBadRequest:
+		code = client.ProblemCodeMalformed
 	}
 	return func(*Console, *Visit) error { return refusal(status, code) }
+}
+
+// Broken answers with a page that says that we have failed. It asks for nothing that may
+// have failed, and reports false if there is no such page, either.
+func (c *Console) Broken(w http.ResponseWriter, r *http.Request) bool {
+	v := c.visit(w, r)
+	broken := problemPage{Error: refusal(http.StatusInternalServerError, client.ProblemCodeInternal)}
+	return v.answer(http.StatusInternalServerError, "problem", broken, nil) == nil
 }

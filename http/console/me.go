@@ -34,7 +34,8 @@ type minePage struct {
 type decisions struct {
 	Purpose string
 	Newest  client.ConsentBody
-	Earlier []client.ConsentBody
+	Earlier []client.ConsentBody // the newest of them
+	More    int                  // how many earlier ones are not shown
 	// Own reports that it is the consent which the account rests on.
 	Own bool
 }
@@ -138,10 +139,17 @@ func byPurpose(consents []client.ConsentBody) (grouped []decisions) {
 			})
 			continue
 		}
+		if len(grouped[i].Earlier) == int(newest) {
+			grouped[i].More++
+			continue
+		}
 		grouped[i].Earlier = append(grouped[i].Earlier, consent)
 	}
 	return grouped
 }
+
+// Before counts the decisions before the newest.
+func (d decisions) Before() int { return len(d.Earlier) + d.More }
 
 func inForceFirst(a, b client.ConsentBody) int {
 	switch {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"path"
 	"strings"
 
 	"github.com/google/uuid"
@@ -71,9 +72,29 @@ func (v *Visit) fail(err error) {
 	if wait := refused.Header.Get("Retry-After"); wait != "" {
 		v.w.Header().Set("Retry-After", wait)
 	}
-	if err := v.answer(int(refused.Status), "problem", refused, nil); err != nil {
+	if err := v.answer(int(refused.Status), "problem", problemPage{refused, v.unsent(refused)}, nil); err != nil {
 		panic(err)
 	}
+}
+
+// problemPage says why there is no other page.
+type problemPage struct {
+	*client.Error
+
+	// Unsent is a form that may be sent again; nil: none was sent, or it was refused for
+	// good.
+	Unsent *keptForm
+}
+
+// unsent keeps a posted form that nobody has decided about, because there were too many
+// requests or something was not available. Browsers forget what was filled in on pages
+// that may not be stored.
+func (v *Visit) unsent(refused *client.Error) *keptForm {
+	passing := refused.Status == http.StatusTooManyRequests || refused.Status == http.StatusServiceUnavailable
+	if v.r.Method != http.MethodPost || !passing || len(v.r.PostForm) == 0 {
+		return nil
+	}
+	return keep(v.r.URL.Path, "", v.Form)
 }
 
 // Fault returns what is wrong with a field of a refused form: the code of the first
@@ -91,12 +112,15 @@ func (w view) Fault(field string) string {
 }
 
 // Own returns the address of the page that is shown, with other parameters, such as
-// another language.
+// another language. An address that only takes forms has none: its page is the one above.
 func (w view) Own(pairs ...string) string {
-	query := url.Values{}
-	if w.r.Method == http.MethodGet {
+	query, at := url.Values{}, w.r.URL.Path
+	if w.r.Method == http.MethodGet || w.r.Method == http.MethodHead {
 		query = w.r.URL.Query()
+	} else if !w.console.config.Opens(at) {
+		at = path.Dir(at)
 	}
+
 	for i := 0; i+1 < len(pairs); i += 2 {
 		query.Set(pairs[i], pairs[i+1])
 		if pairs[i+1] == "" {
@@ -104,9 +128,9 @@ func (w view) Own(pairs ...string) string {
 		}
 	}
 	if len(query) == 0 {
-		return w.r.URL.Path
+		return at
 	}
-	return w.r.URL.Path + "?" + query.Encode()
+	return at + "?" + query.Encode()
 }
 
 // Here reports whether the page shown belongs to a section of the menu.

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -31,9 +32,17 @@ type keptForm struct {
 
 type keptField struct{ Name, Value string }
 
-// secrets are the fields that are never sent back to a browser.
-func secrets() []string {
-	return []string{"password", "current_password", "new_password", "totp", "code"}
+// isSecret reports whether a field is never sent back to a browser. A code is one where
+// it proves something; a purpose's code is a name.
+func isSecret(action, field string) bool {
+	switch field {
+	case "password", "current_password", "new_password", "totp":
+		return true
+	case "code":
+		return !strings.HasPrefix(action, "/console/purposes/")
+	default:
+		return false
+	}
 }
 
 // keptPrefix begins the names of a kept form's fields.
@@ -50,7 +59,7 @@ func (v *Visit) askToSignIn(err error) {
 			"lang", string(known(v.r.URL.Query().Get("lang")))))
 		return
 	}
-	form.Kept = keep(v.r.URL.Path, subjectOf(v.former.access), v.Form)
+	form.Kept = keep(v.r.URL.Path, cmp.Or(v.Value("form_by"), subjectOf(v.former.access)), v.Form)
 	if err := v.answer(http.StatusUnauthorized, "sign_in", form, nil); err != nil {
 		panic(err)
 	}
@@ -63,7 +72,7 @@ func keep(action, by string, form url.Values) *keptForm {
 	kept := &keptForm{Action: action, By: by}
 	for name, values := range form {
 		for _, value := range values {
-			if !slices.Contains(secrets(), name) {
+			if !isSecret(action, name) {
 				kept.Fields = append(kept.Fields, keptField{name, value})
 			}
 		}
@@ -75,7 +84,7 @@ func keep(action, by string, form url.Values) *keptForm {
 // Shown returns the fields that their sender filled in.
 func (k *keptForm) Shown() []keptField {
 	return slices.DeleteFunc(slices.Clone(k.Fields), func(f keptField) bool {
-		return f.Name == "form_key" || f.Value == ""
+		return f.Name == "form_key" || f.Name == "form_by" || f.Value == ""
 	})
 }
 

@@ -14,17 +14,19 @@ type transport struct{ visit *Visit }
 
 // RoundTrip implements http.RoundTripper. A query waits for the visitor's newest change;
 // if its table does not reach that in time, it shows what there is, and the page says so.
+// The queries after it wait no more, for a page asks many and must come in time.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	v := t.visit
 	r.RemoteAddr = v.r.RemoteAddr
 	r.Header.Set("User-Agent", v.r.UserAgent())
 	query := r.Method == http.MethodGet
-	if query && v.session.position > 0 {
+	waits := query && v.session.position > 0 && !v.Behind
+	if waits {
 		r.Header.Set("Min-Event-Position", strconv.FormatInt(v.session.position, 10))
 	}
 
 	answer := t.ask(r)
-	if query && v.session.position > 0 && isBehind(answer) {
+	if waits && isBehind(answer) {
 		v.Behind = answer.StatusCode == http.StatusServiceUnavailable
 		r.Header.Del("Min-Event-Position")
 		answer = t.ask(r)

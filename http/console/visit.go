@@ -108,6 +108,14 @@ func (v *Visit) enter(admit Admit, needsAccount bool) error {
 	return err
 }
 
+// openedByAnother reports whether a posted form was opened by somebody else, before this
+// visitor signed in at the same browser in another tab. What it says is not theirs: it
+// would be recorded as their decision, or under their name.
+func (v *Visit) openedByAnother() bool {
+	by := v.Value("form_by")
+	return v.r.Method == http.MethodPost && v.Visitor.SignedIn() && by != "" && by != v.Visitor.ID.String()
+}
+
 // use makes these tokens those of the session.
 func (v *Visit) use(tokens client.Tokens) {
 	v.session.access, v.session.refresh = tokens.AccessToken, tokens.RefreshToken
