@@ -177,9 +177,9 @@ func (s *stage) fill(resident uuid.UUID) {
 	}
 }
 
-// fillRarely makes what few people have, and notes the pages that need it: an account that
-// was closed, two records of one person, a wish to be erased, an erasure, and a purpose of
-// the municipality's own.
+// fillRarely makes what few people have, and notes the pages that need it: an account
+// that was closed, two records of one person, a wish to be erased, an erasure, and a
+// purpose of the municipality's own.
 func (s *stage) fillRarely(resident uuid.UUID) {
 	s.t.Helper()
 	ctx, admin := s.t.Context(), s.as("admin.jhb.1@example.org", seed.Password)
