@@ -119,7 +119,9 @@ func TestAnAddressThatIsNoTextIsAPage(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	b := w.staff(domain.Manager, "KZN225").browserOf("KZN225")
-	for _, path := range []string{"/console/people?q=%zz", "/console/people?q=%ff", "/me?done=a;b", "/console/%00", "/me/%ff"} {
+	for _, path := range []string{
+		"/console/people?q=%zz", "/console/people?q=%ff", "/me?done=a;b", "/console/%00", "/me/%ff",
+	} {
 		a := b.once("GET", path, nil).want(400)
 		if a.header.Get("Content-Type") != "text/html; charset=utf-8" || !strings.Contains(a.raw, "Sign out") {
 			t.Errorf("%s: %v", path, a.header)
@@ -169,7 +171,8 @@ func TestAFaultOfOursIsAPage(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(c *apphttp.Config) { c.Queries = nilQueries{c.Queries} })
 	a := w.browser().once("GET", "/console/register?lang=af", nil).want(500)
-	if !strings.Contains(a.raw, "Iets het aan ons kant verkeerd gegaan") || a.header.Get("Cache-Control") != "no-store" {
+	if !strings.Contains(a.raw, "Iets het aan ons kant verkeerd gegaan") ||
+		a.header.Get("Cache-Control") != "no-store" {
 		t.Errorf("a fault is told by %v\n%s", a.header, a.raw)
 	}
 }
