@@ -53,9 +53,9 @@ func overLine(t *testing.T, db *pgtest.DB, settings ...func(*apphttp.Config)) (*
 	config := apphttp.Config{
 		Commands: w.handler, Queries: projections.NewQueries(pool), Reports: reports.New(pool, reader),
 		Version: "0.1.0", RequestTimeout: 2 * time.Second,
-		Tokens:  apphttp.Tokens{Secret: []byte(secret), Issuer: "trust", Audience: "trust", Access: time.Hour},
-		Ready:   func(context.Context) apphttp.ReadyState { return apphttp.ReadyState{} },
-		System:  noSystem,
+		Tokens: apphttp.Tokens{Secret: []byte(secret), Issuer: "trust", Audience: "trust", Access: time.Hour},
+		Ready:  func(context.Context) apphttp.ReadyState { return apphttp.ReadyState{} },
+		System: noSystem, Tree: fakeTree{},
 		Metrics: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler),
 	}
 

@@ -97,6 +97,13 @@ func (s *fakeStore) fail(err error) {
 	s.failing = err
 }
 
+// failure returns what fail set.
+func (s *fakeStore) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failing
+}
+
 func (s *fakeStore) failAppends(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -67,7 +67,7 @@ func newRealWorld(t *testing.T, settings ...func(*pgxpool.Config)) (*world, *pgx
 		Version: "0.1.0", Metrics: prometheus.NewRegistry(),
 		Tokens: apphttp.Tokens{Secret: []byte(secret), Issuer: "trust", Audience: "trust", Access: time.Hour},
 		Ready:  func(context.Context) apphttp.ReadyState { return apphttp.ReadyState{} },
-		System: noSystem,
+		System: noSystem, Tree: fakeTree{},
 		Logger: slog.New(slog.NewJSONHandler(w.log, nil)),
 	})
 	must(t, err)

@@ -116,6 +116,16 @@ func routes() []route {
 			who: everyone, rate: assetRate,
 			raw: (*server).openapi, summary: "This documentation as OpenAPI 3.1",
 		},
+		{
+			id: "log_checkpoint", method: "GET", path: "/log/checkpoint",
+			who: everyone, rate: assetRate, hidden: true, // C2SP has its documentation
+			raw: (*server).logCheckpoint,
+		},
+		{
+			id: "log_tile", method: "GET", path: tilePrefix + "*",
+			who: everyone, rate: assetRate, hidden: true,
+			raw: (*server).logTile,
+		},
 
 		{
 			id: "register", method: "POST", path: api + "/auth/register",

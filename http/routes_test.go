@@ -23,6 +23,7 @@ func (w *world) sample(l apphttp.Line) (path, body string) {
 	path = strings.ReplaceAll(path, "{asset}", "start.js")
 	path = strings.ReplaceAll(path, "{code}", "newsletter")
 	path = strings.ReplaceAll(path, "{version}", "1")
+	path = strings.ReplaceAll(path, "*", "0/000")
 
 	switch l.ID {
 	case "list_users":

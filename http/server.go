@@ -32,6 +32,7 @@ type Config struct {
 	Commands *commands.Handler
 	Queries  Queries
 	Reports  Reports
+	Tree     Tree
 	Tokens   Tokens
 	Ready    func(ctx context.Context) ReadyState
 	// System looks up how far the log and its followers are, for operators. Error:

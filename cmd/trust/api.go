@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/salga-trust/engine/eventstore/follow"
+	"github.com/salga-trust/engine/eventstore/seal"
 	apphttp "github.com/salga-trust/engine/http"
 	"github.com/salga-trust/engine/projections"
 )
@@ -44,7 +45,7 @@ func newAPI(o *opened, log *slog.Logger) (http.Handler, error) {
 	}
 
 	return apphttp.New(apphttp.Config{
-		Commands: o.handler, Queries: queries, Reports: o.reports,
+		Commands: o.handler, Queries: queries, Reports: o.reports, Tree: seal.NewView(o.pool),
 		Ready: newReadiness(o, observer).shared, System: systemView{o.pool, o.store, observer}.look,
 		Logger: log, Metrics: metrics,
 
