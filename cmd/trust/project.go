@@ -26,7 +26,7 @@ func (pr projectCmd) Run(ctx context.Context, p *program) error {
 
 	sealer := sealerAmong(chosen)
 	o, err := p.open(ctx, needs{
-		as: (*settings.Config).NeedProjector, keys: settings.Secrets{Master: true, Signing: sealer != nil}, pool: 2,
+		as: (*settings.Config).NeedProjector, keys: settings.Secrets{Master: true}, pool: 3,
 	})
 	if err != nil {
 		return err
@@ -53,8 +53,17 @@ func (pr projectCmd) Run(ctx context.Context, p *program) error {
 	told := ctx
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	if sealer != nil {
+	switch {
+	case sealer == nil:
+	case c.LogSeeds == nil: // a read table must not wait for a key that it has no use for
+		log.WarnContext(ctx, "LOG_SIGNING_KEY is not set: the log is sealed, and no checkpoint is signed")
+	default:
+		endpoints, err := witnesses(c)
+		if err != nil {
+			return err
+		}
 		go func() { stop(signing.run(ctx)) }()
+		go askWitnesses(ctx, o.pool, endpoints, log)
 	}
 	go func() { stop(watchMasterKey(ctx, o.pool, c, false)) }()
 

@@ -50,6 +50,16 @@ func (s statusCmd) Run(ctx context.Context, p *program) error {
 		return exit.Explain(err)
 	}
 
+	policy, err := logPolicy(o.config)
+	if err != nil {
+		return err
+	}
+	behind, err := witnessTroubles(within, o.pool, policy)
+	if err != nil {
+		return exit.Explain(err)
+	}
+	troubles = append(troubles, behind...)
+
 	if s.JSON {
 		err = json.NewEncoder(p.stdout).Encode(struct {
 			Log      uuid.UUID `json:"log"`

@@ -124,5 +124,6 @@ func explainWitness(err error, folder string) error {
 	if wrong, is := errors.AsType[*witness.KeyError](err); is {
 		return exit.WrongUsage("%v", wrong)
 	}
-	return exit.Unreachable(err, "cannot use the folder %s; give --state one of your own, which nobody else can change", folder)
+	return exit.Unreachable(err,
+		"cannot use the folder %s; give --state one of your own, which nobody else can change", folder)
 }

@@ -156,7 +156,8 @@ func (c *Config) readLog(s Settings) (err error) {
 
 	c.LogOrigin = s.Get("LOG_ORIGIN")
 	if c.LogOrigin != "" && !proof.ValidName(c.LogOrigin) {
-		return exit.WrongUsage("LOG_ORIGIN cannot name a log; give a short name without spaces and plus signs, such as " +
+		return exit.WrongUsage("LOG_ORIGIN cannot name a log; give a short name without spaces and plus signs, " +
+			"such as " +
 			"trust.salga.example/log")
 	}
 	c.CheckpointEvery, err = s.duration("CHECKPOINT_EVERY", 100*time.Millisecond, time.Hour)
@@ -395,6 +396,15 @@ func (c *Config) EnvFile() string { return filepath.Join(c.DataDir, "env") }
 
 // ImportedFile returns the file that trust up writes after the first import.
 func (c *Config) ImportedFile() string { return filepath.Join(c.DataDir, "imported") }
+
+// PolicyFile returns the file that says which witnesses are asked, and whether LOG_POLICY
+// names it, so that it must exist.
+func (c *Config) PolicyFile() (path string, named bool) {
+	if path = c.Settings.Get("LOG_POLICY"); path != "" {
+		return path, true
+	}
+	return filepath.Join(c.DataDir, "policy"), false
+}
 
 // CheckpointFile returns the file that keeps the newest checkpoint outside the database.
 func (c *Config) CheckpointFile() string { return filepath.Join(c.DataDir, "checkpoint") }

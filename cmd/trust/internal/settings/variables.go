@@ -51,8 +51,14 @@ func variables() []variable {
 		},
 
 		{
-			name:    "LOG_ORIGIN",
-			meaning: "name under which the log is signed, such as trust.salga.example/log; unset: salga-trust/ and the log's id",
+			name: "LOG_POLICY",
+			meaning: "file that names the witnesses to cosign checkpoints (C2SP tlog-policy); " +
+				"unset: the file policy in DATA_DIR, if there is one",
+		},
+		{
+			name: "LOG_ORIGIN",
+			meaning: "name under which the log is signed, such as trust.salga.example/log; " +
+				"unset: salga-trust/ and the log's id",
 		},
 		{name: "CHECKPOINT_EVERY", fallback: "2s", meaning: "least time between two checkpoints of a log that grows"},
 		{name: "ENVIRONMENT", fallback: "development", meaning: "development, test or production"},
@@ -163,6 +169,7 @@ type Flags struct {
 	DatabaseURLAPI       string `name:"database-url-api" group:"settings" placeholder:"URL" help:"${DATABASE_URL_API}"`
 	DatabaseURLProjector string `name:"database-url-projector" group:"settings" placeholder:"URL" help:"${DATABASE_URL_PROJECTOR}"`
 	AdminEmail           string `name:"admin-email" group:"settings" placeholder:"ADDRESS" help:"${ADMIN_EMAIL}"`
+	LogPolicy            string `name:"log-policy" group:"settings" placeholder:"FILE" help:"${LOG_POLICY}"`
 	LogOrigin            string `name:"log-origin" group:"settings" placeholder:"NAME" help:"${LOG_ORIGIN}"`
 	CheckpointEvery      string `name:"checkpoint-every" group:"settings" placeholder:"TIME" help:"${CHECKPOINT_EVERY}"`
 	Environment          string `name:"environment" group:"settings" placeholder:"NAME" help:"${ENVIRONMENT}"`
