@@ -84,11 +84,16 @@ declare
     name text;
 begin
     foreach name in array array['log_hashes', 'log_signers', 'log_checkpoints', 'log_cosignatures'] loop
-        execute format('create trigger %I before update or delete or truncate on trust.%I '
-            'for each statement execute function trust.refuse_unsealing()', name || '_insert_only', name);
+        -- The tree follows from the events, so its owner may have it made anew, after events were lost.
+        execute format('create trigger %I before update or truncate %s on trust.%I '
+            'for each statement execute function trust.refuse_unsealing()', name || '_insert_only',
+            case name when 'log_hashes' then '' else 'or delete' end, name);
         execute format('grant select, insert on trust.%I to trust_projector', name);
         execute format('grant select on trust.%I to trust_query, trust_audit', name);
         execute format('revoke insert, update, delete, truncate on trust.%I from trust_owner', name);
+        if name = 'log_hashes' then
+            execute format('grant delete on trust.%I to trust_owner', name);
+        end if;
     end loop;
     -- What cannot be made again from the events is restored from a backup.
     foreach name in array array['log_signers', 'log_checkpoints', 'log_cosignatures'] loop

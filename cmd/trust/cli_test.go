@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"net"
 	"net/http"
 	"os"
@@ -290,7 +291,7 @@ func TestMigrateStatusAndVerify(t *testing.T) {
 
 	s.run("import", "municipalities", s.file("m.csv", "code,name,province\nA1,Alpha,Gauteng\nA2,Beta,Gauteng\n")).
 		expect(t, exit.CodeDone, "2 registered")
-	s.run("status").expect(t, exit.CodeNotSo, "stopped: consents, municipalities, users")
+	s.run("status").expect(t, exit.CodeNotSo, "stopped: consents, municipalities, seal, users")
 	project := s.start("project", "all")
 	pgtest.Eventually(t, "the read tables have caught up", s.caughtUp)
 	if head := s.status().Head; head != 2 {
@@ -397,7 +398,9 @@ func TestWhatAnotherUserCouldHavePreparedIsRefused(t *testing.T) {
 		},
 		"a folder run that leads elsewhere": {
 			func(s *site) {
-				must(t, os.Symlink(os.TempDir(), s.data("run")))
+				shared := filepath.Join(s.dir, "shared")
+				must(t, errors.Join(os.Mkdir(shared, 0o700), os.Chmod(shared, 0o777))) //nolint:gosec // on purpose
+				must(t, os.Symlink(shared, s.data("run")))
 			}, "DATA_DIR must be a folder that nobody else can change",
 		},
 		"a lock that leads elsewhere": {

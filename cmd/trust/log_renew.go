@@ -60,6 +60,9 @@ func nameLost(ctx context.Context, p *program, o *opened, tx pgx.Tx, held []proo
 	if err != nil {
 		return err
 	}
+	if err := seal.Restart(ctx, tx); err != nil {
+		return err
+	}
 
 	for _, checkpoint := range lost {
 		position, err := o.reader.Fork(ctx, tx, seal.ForkOf(checkpoint))

@@ -396,7 +396,7 @@ func TestUpOnAGivenDatabase(t *testing.T) {
 		t.Errorf("it runs a Postgres: %d", pid)
 	}
 	kept := s.kept()
-	if diff := cmp.Diff([]string{"ADMIN_EMAIL", "MASTER_KEY", "SECRET_KEY"},
+	if diff := cmp.Diff([]string{"ADMIN_EMAIL", "LOG_SIGNING_KEY", "MASTER_KEY", "SECRET_KEY"},
 		slices.Sorted(maps.Keys(kept))); diff != "" {
 		t.Error(diff)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/eventstore/follow"
 	"github.com/salga-trust/engine/proof"
@@ -22,23 +23,13 @@ type Signed struct {
 }
 
 // ErrNone says that there is no such checkpoint yet.
-var ErrNone = errors.New("no checkpoint was signed yet")
+var ErrNone = domain.Refuse(domain.CodeNotFound, "No checkpoint has been signed yet.")
 
 const selectSigned = `select number, origin, size, root, note, signed_at from trust.log_checkpoints `
 
 // Newest returns the checkpoint that was signed last. Error: ErrNone.
 func Newest(ctx context.Context, db eventstore.Querier) (Signed, error) {
 	return one(db.Query(ctx, selectSigned+"order by number desc limit 1"))
-}
-
-// Covering returns the newest checkpoint if it covers the event at a position. Error:
-// ErrNone.
-func Covering(ctx context.Context, db eventstore.Querier, position int64) (Signed, error) {
-	newest, err := Newest(ctx, db)
-	if err == nil && int64(newest.Size) < position {
-		err = ErrNone
-	}
-	return newest, err
 }
 
 func one(rows pgx.Rows, err error) (Signed, error) {

@@ -62,7 +62,9 @@ func newWorld(t testing.TB) *world {
 	w.start(t)
 	w.append(t, []domain.SideWrite{domain.CreateTenantKey{Tenant: w.tenant}}, domain.Write{
 		Stream: domain.MunicipalityOf(w.tenant),
-		Events: []domain.Event{&domain.MunicipalityRegistered{Code: "CPT", Name: "Cape Town", Province: "Western Cape"}},
+		Events: []domain.Event{
+			&domain.MunicipalityRegistered{Code: "CPT", Name: "Cape Town", Province: "Western Cape"},
+		},
 	})
 	return w
 }
@@ -209,7 +211,8 @@ func (w *world) state(t *testing.T) follow.FollowerStatus {
 	t.Helper()
 	// A sign of life, as a leader gives it.
 	super := w.db.Superuser(t)
-	_, err := super.Exec(t.Context(), "update trust.checkpoints set seen_at = clock_timestamp() where follower = 'seal'")
+	_, err := super.Exec(t.Context(),
+		"update trust.checkpoints set seen_at = clock_timestamp() where follower = 'seal'")
 	must(t, err)
 	status, err := follow.NewObserver(w.db.Pool(t, pgtest.Query), w.sealer).Status(t.Context())
 	must(t, err)

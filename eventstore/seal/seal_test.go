@@ -29,8 +29,9 @@ func (m memory) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
 
 // reference makes the tree of the first n events by another library, out of what the
 // leaves are said to hold.
-func (w *world) reference(t *testing.T, n int64) (tree memory, root proof.Hash) {
+func (w *world) reference(t *testing.T, n int64) proof.Hash {
 	t.Helper()
+	var tree memory
 	must(t, eventstore.EachStored(t.Context(), w.projector, 0, n, func(e eventstore.Stored) error {
 		entry, err := seal.HeaderOf(e).Encode()
 		if err != nil {
@@ -42,7 +43,7 @@ func (w *world) reference(t *testing.T, n int64) (tree memory, root proof.Hash) 
 	}))
 	hash, err := tlog.TreeHash(n, tree)
 	must(t, err)
-	return tree, proof.Hash(hash)
+	return proof.Hash(hash)
 }
 
 func TestEveryEventIsALeafHoweverTheLogIsCutIntoRanges(t *testing.T) {
@@ -56,7 +57,7 @@ func TestEveryEventIsALeafHoweverTheLogIsCutIntoRanges(t *testing.T) {
 	must(t, w.signer.Sign(t.Context()))
 
 	newest := w.newest(t)
-	if _, root := w.reference(t, w.head(t)); newest.Root != root || newest.Size != uint64(w.head(t)) {
+	if root := w.reference(t, w.head(t)); newest.Root != root || newest.Size != uint64(w.head(t)) {
 		t.Errorf("signed root %x of %d events, want %x", newest.Root, newest.Size, root)
 	}
 	var positions []int64
@@ -77,7 +78,7 @@ func TestEveryEventIsALeafHoweverTheLogIsCutIntoRanges(t *testing.T) {
 	for _, older := range []int64{1, 255, 256, 257, 512, 700, 701} {
 		path, err := w.view.Consistency(t.Context(), uint64(older), signed.Checkpoint)
 		must(t, err)
-		_, root := w.reference(t, older)
+		root := w.reference(t, older)
 		if err := proof.VerifyConsistency(uint64(older), signed.Size, path, root, signed.Root); err != nil {
 			t.Errorf("%d events begin not the log: %v", older, err)
 		}
@@ -146,7 +147,7 @@ func TestACheckpointCarriesBothSignaturesAndThoseOfWitnesses(t *testing.T) {
 	}
 	opened, err := proof.Open(note, append(all, witness.WitnessKeys()...)...)
 	must(t, err)
-	if len(opened.By) != 4 || opened.Checkpoint.Origin != origin {
+	if len(opened.By) != 4 || opened.Origin != origin {
 		t.Errorf("%d signatures, want two of the log and two of the witness", len(opened.By))
 	}
 }
@@ -179,7 +180,8 @@ func TestAViewShowsNoTileThatTheCheckpointDoesNotCover(t *testing.T) {
 		{63, 0, 1, false},
 	} {
 		hashes, err := w.view.Tile(t.Context(), c.level, c.index, c.width)
-		if there := err == nil && len(hashes) == c.width; there != c.there || err != nil && !errors.Is(err, seal.ErrNoTile) {
+		there := err == nil && len(hashes) == c.width
+		if there != c.there || err != nil && !errors.Is(err, seal.ErrNoTile) {
 			t.Errorf("tile %+v: %d hashes, %v", c, len(hashes), err)
 		}
 	}
@@ -193,7 +195,11 @@ func TestWhatWasSealedIsNeverChanged(t *testing.T) {
 	super := w.db.Superuser(t)
 	for _, table := range []string{"log_hashes", "log_checkpoints", "log_signers", "log_cosignatures"} {
 		for _, statement := range []string{"delete from trust." + table, "truncate trust." + table + " cascade"} {
-			if _, err := super.Exec(t.Context(), statement); err == nil || !strings.Contains(err.Error(), "never changed") {
+			if table == "log_hashes" && strings.HasPrefix(statement, "delete") {
+				continue // it is made anew from the events: see Restart
+			}
+			_, err := super.Exec(t.Context(), statement)
+			if err == nil || !strings.Contains(err.Error(), "never changed") {
 				t.Errorf("%s: %v", statement, err)
 			}
 		}

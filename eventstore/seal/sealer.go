@@ -49,6 +49,19 @@ func (s *Sealer) Apply(ctx context.Context, tx follow.Tx, _ []domain.Recorded, u
 	return err
 }
 
+// Restart makes the tree anew if the log went back behind what was sealed, in a
+// transaction of the role trust_owner. What was signed stays.
+func Restart(ctx context.Context, tx pgx.Tx) error {
+	_, err := follow.Hold(ctx, tx, Name)
+	if _, backwards := errors.AsType[*follow.BackwardsError](err); !backwards {
+		return err
+	}
+	if _, err := tx.Exec(ctx, "delete from trust.log_hashes"); err != nil {
+		return fmt.Errorf("make the tree anew: %w", err)
+	}
+	return follow.Advance(ctx, tx, Name, 0)
+}
+
 // grow stores the hashes that are complete with the events at the positions
 // after < p ≤ upTo. Whatever is below was stored before.
 func grow(ctx context.Context, tx pgx.Tx, after, upTo int64) error {

@@ -39,7 +39,7 @@ type SignerConfig struct {
 }
 
 // Refusal says why nothing is signed. Its words hold no value of an event.
-type Refusal struct{ Why string }
+type Refusal struct{ Why string } //nolint:errname // it reads as what it is
 
 func (r *Refusal) Error() string { return "no checkpoint is signed: " + r.Why }
 

@@ -30,7 +30,8 @@ func tamperings() map[string]tampering {
 			says: "the log went backwards",
 		},
 		"the last event is deleted, and the sealer set back": {
-			sql: "delete from trust.events where position = $head; update trust.checkpoints set position = position - 1, " +
+			sql: "delete from trust.events where position = $head; " +
+				"update trust.checkpoints set position = position - 1, " +
 				"event_position = null, event_id = null",
 			says: "a checkpoint of 303 events was signed",
 		},
@@ -39,7 +40,8 @@ func tamperings() map[string]tampering {
 			says: "event 17: is missing",
 		},
 		"an event is deleted, and the others renumbered": {
-			sql: "delete from trust.events where position = 17; update trust.events set position = -position where position > 17;" +
+			sql: "delete from trust.events where position = 17; " +
+				"update trust.events set position = -position where position > 17;" +
 				"update trust.events set position = -position - 1 where position < 0; $follow",
 			says: "the log went backwards",
 		},
@@ -99,13 +101,15 @@ func tamperings() map[string]tampering {
 
 	// One byte, or as little as the column can change by.
 	for column, value := range map[string]string{
-		"payload": `overlay(payload::text placing ' ' from 2 for 0)::json`, "sealed": `set_byte(sealed, 40, get_byte(sealed, 40) # 1)`,
+		"payload":   `overlay(payload::text placing ' ' from 2 for 0)::json`,
+		"sealed":    `set_byte(sealed, 40, get_byte(sealed, 40) # 1)`,
 		"metadata":  `(metadata::text || ' ')::json`,
 		"tenant_id": flipped("tenant_id"), "stream_type": `stream_type || 'x'`, "stream_id": flipped("stream_id"),
 		"version": "version + 1", "event_id": flipped("event_id"), "append_id": flipped("append_id"),
 		"ordinal": "ordinal + 1", "event_type": `replace(event_type, 'v1', 'v2')`, "subject_id": flipped("subject_id"),
 		"record_id": flipped("record_id"), "actor_id": flipped("actor_id"),
-		"effective_at": "effective_at - interval '1 microsecond'", "recorded_at": "recorded_at + interval '1 microsecond'",
+		"effective_at": "effective_at - interval '1 microsecond'",
+		"recorded_at":  "recorded_at + interval '1 microsecond'",
 	} {
 		all[column+" is changed"] = tampering{
 			sql:  fmt.Sprintf("update trust.events set %s = %s where position = %d", column, value, victim),
@@ -126,7 +130,8 @@ func tamperings() map[string]tampering {
 
 // flipped changes the last digit of an id.
 func flipped(column string) string {
-	return fmt.Sprintf("overlay(%[1]s::text placing case right(%[1]s::text, 1) when '0' then '1' else '0' end from 36)::uuid", column)
+	const other = "overlay(%[1]s::text placing case right(%[1]s::text, 1) when '0' then '1' else '0' end from 36)::uuid"
+	return fmt.Sprintf(other, column)
 }
 
 // As the superuser, with every trigger off and every code made anew (no code is looked
@@ -145,17 +150,21 @@ func TestNothingIsTamperedWithUnnoticed(t *testing.T) {
 
 	// The snapshots to go back to.
 	w.exec(t, `create schema saved; create table saved.events as table trust.events;
-		create table saved.checkpoints as table trust.checkpoints; create table saved.log_hashes as table trust.log_hashes;
+		create table saved.checkpoints as table trust.checkpoints;
+		create table saved.log_hashes as table trust.log_hashes;
 		create table saved.log_checkpoints as table trust.log_checkpoints;
 		create table saved.log_signers as table trust.log_signers`)
-	const restore = `truncate trust.events, trust.checkpoints, trust.log_hashes, trust.log_checkpoints, trust.log_signers;
-		insert into trust.events select * from saved.events; insert into trust.checkpoints select * from saved.checkpoints;
+	const restore = `truncate trust.events, trust.checkpoints, trust.log_hashes, trust.log_checkpoints,
+			trust.log_signers;
+		insert into trust.events select * from saved.events;
+		insert into trust.checkpoints select * from saved.checkpoints;
 		insert into trust.log_hashes select * from saved.log_hashes;
 		insert into trust.log_checkpoints select * from saved.log_checkpoints;
 		insert into trust.log_signers select * from saved.log_signers`
 
 	for name, c := range tamperings() {
-		sql := strings.NewReplacer("$head", "303", "$follow", "update trust.checkpoints set position = 302").Replace(c.sql)
+		follow := "update trust.checkpoints set position = 302"
+		sql := strings.NewReplacer("$head", "303", "$follow", follow).Replace(c.sql)
 		w.exec(t, sql)
 
 		err := w.verify(t)
@@ -184,7 +193,8 @@ func TestYesterdaysDatabaseIsNoticedByTheCopyOutsideAndByOthers(t *testing.T) {
 	w.grow(t, 10)
 	today := w.sign(t)
 	w.exec(t, `truncate trust.events, trust.checkpoints, trust.log_checkpoints;
-		insert into trust.events select * from saved.events; insert into trust.checkpoints select * from saved.checkpoints;
+		insert into trust.events select * from saved.events;
+		insert into trust.checkpoints select * from saved.checkpoints;
 		insert into trust.log_checkpoints select * from saved.log_checkpoints`)
 
 	must(t, w.verify(t))

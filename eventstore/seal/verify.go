@@ -43,7 +43,9 @@ func Verify(
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
 
-	v := verifier{tx: tx, reader: r, held: held, factory: compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren}}
+	v := verifier{
+		tx: tx, reader: r, held: held, factory: compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren},
+	}
 	v.tree = v.factory.NewEmptyRange(0)
 	if err := v.begin(ctx); err != nil {
 		return Verified{}, err
@@ -323,7 +325,8 @@ func (v *verifier) counts(ctx context.Context) error {
 	case removed != 0:
 		return &Difference{What: fmt.Sprintf("%d checkpoints were removed", removed)}
 	case beyond:
-		return &Difference{What: fmt.Sprintf("the tree holds hashes of events after %d, the last that was sealed", v.sealed)}
+		what := fmt.Sprintf("the tree holds hashes of events after %d, the last that was sealed", v.sealed)
+		return &Difference{What: what}
 	}
 	return nil
 }

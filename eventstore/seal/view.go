@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/proof"
 )
@@ -50,7 +51,7 @@ func (v *View) Checkpoint(ctx context.Context) (note []byte, err error) {
 }
 
 // ErrNoTile says that the newest checkpoint covers no such tile.
-var ErrNoTile = errors.New("the log has no such tile")
+var ErrNoTile = domain.Refuse(domain.CodeNotFound, "The newest checkpoint covers no such tile.")
 
 // Tile returns the hashes of a tile as C2SP tlog-tiles does, if the newest checkpoint
 // covers all of them. Error: ErrNoTile.
