@@ -350,13 +350,13 @@ func TestEveryVersionOfAWordingCanBeRead(t *testing.T) {
 	if own.json["own"] != true || own.json["retired_at"] == nil {
 		t.Errorf("whose it is, and since when it is retired: %s", own.raw)
 	}
-	if list := w.send("GET", "/api/v1/purposes?retired=true&municipality_code=KZN225", "").want(200).items(); len(list) != 1 ||
-		list[0]["code"] != "newsletter" {
-		t.Errorf("the retired purposes: %v", list)
+	retired := w.send("GET", "/api/v1/purposes?retired=true&municipality_code=KZN225", "").want(200).items()
+	if len(retired) != 1 || retired[0]["code"] != "newsletter" {
+		t.Errorf("the retired purposes: %v", retired)
 	}
-	if list := w.send("GET", "/api/v1/purposes?retired=false&municipality_code=KZN225", "").want(200).items(); len(list) != 1 ||
-		list[0]["own"] != false || list[0]["retired_at"] != nil {
-		t.Errorf("the purposes in force: %v", list)
+	inForce := w.send("GET", "/api/v1/purposes?retired=false&municipality_code=KZN225", "").want(200).items()
+	if len(inForce) != 1 || inForce[0]["own"] != false || inForce[0]["retired_at"] != nil {
+		t.Errorf("the purposes in force: %v", inForce)
 	}
 	if other := get("newsletter?municipality_code=CPT").want(200); other.json["retired"] != false {
 		t.Errorf("the default: %s", other.raw)

@@ -72,6 +72,8 @@ func partyOf(call commands.Call) party {
 //
 // What a program reaches depends on its scopes, so the line of a route names the scope:
 // see reached. Besides these routes, a program reaches what is open to everybody.
+//
+//nolint:gochecknoglobals // made once, never written
 var permissions = sync.OnceValue(func() map[who]map[party]reach {
 	const (
 		citizen, worker, manager = party(domain.Citizen), party(domain.FieldWorker), party(domain.Manager)

@@ -78,7 +78,8 @@ func showKeys(ctx context.Context, p *program, o *opened) error {
 
 	for _, keys := range all {
 		for _, verifier := range keys.Verifiers {
-			if _, err := fmt.Fprintf(p.stdout, "%s  %s\n", keys.Since.UTC().Format(time.RFC3339), verifier); err != nil {
+			since := keys.Since.UTC().Format(time.RFC3339)
+			if _, err := fmt.Fprintf(p.stdout, "%s  %s\n", since, verifier); err != nil {
 				return err
 			}
 		}

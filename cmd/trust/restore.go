@@ -185,8 +185,9 @@ func (s stored) nameLost(ctx context.Context, p *program, restore *eventstore.Re
 			return err
 		}
 
-		if _, err := fmt.Fprintf(p.stderr, "a checkpoint of %d events was published, and the backup holds %d: the log "+
-			"goes on under another origin, and its next event says so\n", checkpoint.Size, s.events.Position); err != nil {
+		_, err := fmt.Fprintf(p.stderr, "a checkpoint of %d events was published, and the backup holds %d: the log "+
+			"goes on under another origin, and its next event says so\n", checkpoint.Size, s.events.Position)
+		if err != nil {
 			return err
 		}
 	}

@@ -52,9 +52,9 @@ func (s *signing) committed(follower string, _, _ int64, _ time.Duration) {
 
 // run signs until ctx ends. It waits for the database, as the worker beside it does.
 func (s *signing) run(ctx context.Context) error {
-	reader, err := s.reading(ctx)
-	if err != nil || reader == nil {
-		return err
+	reader := s.reading(ctx)
+	if reader == nil {
+		return nil
 	}
 
 	c := s.config
@@ -71,15 +71,15 @@ func (s *signing) run(ctx context.Context) error {
 
 // reading opens the log for reading; nil if ctx ends first. A wrong master key is left to
 // the worker, which says so.
-func (s *signing) reading(ctx context.Context) (*eventstore.Reader, error) {
+func (s *signing) reading(ctx context.Context) *eventstore.Reader {
 	pauses := pg.NewBackoff(100*time.Millisecond, 2*time.Second)
 	for {
 		reader, err := eventstore.NewReader(ctx, s.pool, []byte(s.config.MasterKey))
 		if err == nil {
-			return reader, nil
+			return reader
 		}
 		if !pauses.Wait(ctx) {
-			return nil, nil
+			return nil
 		}
 	}
 }

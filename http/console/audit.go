@@ -57,7 +57,8 @@ const shownItems = 5
 // auditTables lists the kinds of records that events are about.
 func auditTables() []string {
 	return []string{
-		"admins", "consents", "data_rights_requests", "disowned_events", "lost_checkpoints", "municipalities", "notices",
+		"admins", "consents", "data_rights_requests", "disowned_events", "lost_checkpoints",
+		"municipalities", "notices",
 		"officers", "personal_data", "purposes", "retention_holds", "service_accounts", "sessions", "sign_in_failures",
 		"tenant_mismatches", "users",
 	}
@@ -160,7 +161,8 @@ func auditItemOf(field, name string, value any) auditItem {
 func groupOf(field string) string {
 	other := map[string]string{
 		"fields": "shown", "scopes": "scope", "destroyed": "shown", "kept": "shown", "given_by": "by",
-		"lodged_by": "by", "recorded_by": "by", "preferred_language": "language", "evidence_grade": "grade", "table_name": "records",
+		"lodged_by": "by", "recorded_by": "by", "preferred_language": "language", "evidence_grade": "grade",
+		"table_name": "records",
 	}
 	if group, is := other[field]; is {
 		return group

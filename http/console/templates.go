@@ -42,7 +42,8 @@ var templates = sync.OnceValues(func() (map[Lang]map[string]pageOnce, error) {
 
 		made[lang] = map[string]pageOnce{}
 		for _, file := range files {
-			made[lang][strings.TrimSuffix(path.Base(file), ".html")] = sync.OnceValues(func() (*template.Template, error) {
+			name := strings.TrimSuffix(path.Base(file), ".html")
+			made[lang][name] = sync.OnceValues(func() (*template.Template, error) {
 				return template.Must(layout.Clone()).ParseFS(templateFiles, file)
 			})
 		}

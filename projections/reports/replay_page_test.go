@@ -35,7 +35,8 @@ func TestPagesHaveThoseOfWhomTheReadTableSaysSomethingElse(t *testing.T) {
 	inZulu := decision("newsletter", time.Time{})
 	inZulu.Language = domain.Zulu
 	w.stamp(t, super, ahead, clock.Add(4*time.Hour), &domain.ConsentGranted{Decision: inZulu})
-	w.stamp(t, super, ahead, clock.Add(time.Hour), &domain.ConsentRefused{Decision: decision("newsletter", time.Time{})})
+	w.stamp(t, super, ahead, clock.Add(time.Hour),
+		&domain.ConsentRefused{Decision: decision("newsletter", time.Time{})})
 	w.followTo(t, w.db.Conn(t, pgtest.Projector), w.head(t))
 
 	for name, c := range map[string]struct {
@@ -111,7 +112,8 @@ func TestACursorOfAnotherQuestionIsRefused(t *testing.T) {
 			w.tenant, with(func(q *reports.ReplayQuery) { q.Subject = anna }), first.Next, domain.CodeInvalid,
 		},
 		"of another status": {
-			w.tenant, with(func(q *reports.ReplayQuery) { q.Status = domain.StatusGranted }), first.Next, domain.CodeInvalid,
+			w.tenant, with(func(q *reports.ReplayQuery) { q.Status = domain.StatusGranted }), first.Next,
+			domain.CodeInvalid,
 		},
 		"of another time": {
 			w.tenant, with(func(q *reports.ReplayQuery) { q.GivenTo = domaintest.Clock("2026-03-01") }), first.Next,

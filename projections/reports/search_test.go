@@ -476,8 +476,10 @@ func (w *world) demandPagesByIndex(t *testing.T, p *pgtest.Plans, head int64, da
 		"now":          {func(*reports.ReplayQuery) {}, []string{oneByOne}},
 		"as of a day":  {func(q *reports.ReplayQuery) { q.At = day }, []string{oneByOne}},
 		"of a purpose": {func(q *reports.ReplayQuery) { q.Purpose = "purpose_7" }, []string{search, oneByOne}},
-		"of a day":     {func(q *reports.ReplayQuery) { q.GivenFrom, q.GivenTo = day, day.Add(24*time.Hour) }, []string{given}},
-		"of a status":  {func(q *reports.ReplayQuery) { q.Status = domain.StatusWithdrawn }, []string{oneByOne}},
+		"of a day": {
+			func(q *reports.ReplayQuery) { q.GivenFrom, q.GivenTo = day, day.Add(24*time.Hour) }, []string{given},
+		},
+		"of a status": {func(q *reports.ReplayQuery) { q.Status = domain.StatusWithdrawn }, []string{oneByOne}},
 		"as known before the read table": {
 			func(q *reports.ReplayQuery) { q.Status, q.Position = domain.StatusRefused, head-100 }, []string{oneByOne},
 		},
