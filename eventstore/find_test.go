@@ -209,8 +209,9 @@ func TestTheAuditRoleSeesEveryTenantAndNoKey(t *testing.T) {
 	}
 
 	for _, table := range slices.Concat(w.tables(t), []string{"trust.users", "trust.consents"}) {
-		// These hold nothing readable about anybody.
-		if table == "trust.events" || table == "trust.codes" || table == "trust.coded" {
+		// These hold nothing readable about anybody: hashes, codes and signatures.
+		if table == "trust.events" || table == "trust.codes" || table == "trust.coded" ||
+			strings.HasPrefix(table, "trust.log_") {
 			continue
 		}
 		if _, err := find(t, pool, asAudit+"; select * from "+table, nil,
