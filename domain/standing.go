@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"maps"
 	"slices"
 	"time"
 )
@@ -298,7 +299,8 @@ type WordingLapse struct {
 // asked again, and when grants under each lapse; zero: never. It is what Of knows, as a
 // table that a query can join.
 func (r Rules) Lapses() (all []WordingLapse) {
-	for code, t := range r.terms {
+	for _, code := range slices.Sorted(maps.Keys(r.terms)) {
+		t := r.terms[code]
 		if !t.lapsing {
 			continue
 		}
