@@ -46,7 +46,9 @@ func newAPI(o *opened, log *slog.Logger) (http.Handler, error) {
 
 	return apphttp.New(apphttp.Config{
 		Commands: o.handler, Queries: queries, Reports: o.reports, Tree: seal.NewView(o.pool),
-		Ready: newReadiness(o, observer).shared, System: systemView{o.pool, o.store, observer}.look,
+		// Queries wait for read tables, and for no other follower.
+		Ready:  newReadiness(o, follow.NewObserver(o.pool, projections.Followers()...)).shared,
+		System: systemView{o.pool, o.store, observer}.look,
 		Logger: log, Metrics: metrics,
 
 		Version: version, Environment: environment, Debug: c.Debug,
