@@ -245,12 +245,14 @@ func (s *stage) signIn(b *tab, email, password, municipality string) {
 	}
 }
 
-// noPages are addresses that a browser shows no page for.
+// noPages are addresses that a browser shows no page for, or one that it shows elsewhere.
 func noPages() []string {
 	return []string{
 		"/console/assets/{asset}",    // files that pages are made of
 		"/me/data.json",              // a file to keep
 		"/console/consents/download", // likewise
+		// What /me/data is, which is looked at, for somebody who asked on paper.
+		"/console/requests/{id}/data",
 	}
 }
 
