@@ -305,13 +305,29 @@ func (p *Policy) believe(opened Signed, logKeys []Key) (Believed, error) {
 			opened.Origin)
 	}
 
+	var enough bool
+	b.Witnesses, enough = p.Enough(func(w PolicyWitness) bool {
+		_, signed := opened.SignedBy(w.Key)
+		return signed
+	})
+	if !enough {
+		return Believed{},
+			fmt.Errorf("not enough witnesses cosigned the checkpoint for the policy's quorum, %q: %s did",
+				p.quorum, list(b.Witnesses))
+	}
+	return b, nil
+}
+
+// Enough names those witnesses who have cosigned, and reports whether they are a quorum.
+func (p *Policy) Enough(has func(PolicyWitness) bool) (names []string, enough bool) {
 	cosigned := map[string]bool{noQuorum: true}
 	for _, w := range p.Witnesses {
-		if _, signed := opened.SignedBy(w.Key); signed {
+		if has(w) {
 			cosigned[w.Name] = true
-			b.Witnesses = append(b.Witnesses, w.Name)
+			names = append(names, w.Name)
 		}
 	}
+
 	for _, g := range p.groups { // members stand above their group
 		n := 0
 		for _, name := range g.members {
@@ -321,13 +337,7 @@ func (p *Policy) believe(opened Signed, logKeys []Key) (Believed, error) {
 		}
 		cosigned[g.name] = n >= g.needed
 	}
-
-	if !cosigned[p.quorum] {
-		return Believed{},
-			fmt.Errorf("not enough witnesses cosigned the checkpoint for the policy's quorum, %q: %s did",
-				p.quorum, list(b.Witnesses))
-	}
-	return b, nil
+	return names, cosigned[p.quorum]
 }
 
 // NeedsWitnesses reports whether the quorum is more than nobody.

@@ -29,7 +29,7 @@ func newAPI(o *opened, log *slog.Logger) (http.Handler, error) {
 	metrics := prometheus.NewRegistry()
 	for _, collector := range []prometheus.Collector{
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		newProgressMetrics(observer),
+		newProgressMetrics(observer), newSealMetrics(o),
 	} {
 		if err := metrics.Register(collector); err != nil {
 			return nil, err

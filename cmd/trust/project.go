@@ -58,12 +58,8 @@ func (pr projectCmd) Run(ctx context.Context, p *program) error {
 	case c.LogSeeds == nil: // a read table must not wait for a key that it has no use for
 		log.WarnContext(ctx, "LOG_SIGNING_KEY is not set: the log is sealed, and no checkpoint is signed")
 	default:
-		endpoints, err := witnesses(c)
-		if err != nil {
-			return err
-		}
 		go func() { stop(signing.run(ctx)) }()
-		go askWitnesses(ctx, o.pool, endpoints, log)
+		go askWitnesses(ctx, o.pool, c, log)
 	}
 	go func() { stop(watchMasterKey(ctx, o.pool, c, false)) }()
 

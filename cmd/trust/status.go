@@ -50,24 +50,21 @@ func (s statusCmd) Run(ctx context.Context, p *program) error {
 		return exit.Explain(err)
 	}
 
-	policy, err := logPolicy(o.config)
-	if err != nil {
-		return err
-	}
-	behind, err := witnessTroubles(within, o.pool, policy)
+	sealed, why, err := sealing(within, o)
 	if err != nil {
 		return exit.Explain(err)
 	}
-	troubles = append(troubles, behind...)
+	troubles = append(troubles, why...)
 
 	if s.JSON {
 		err = json.NewEncoder(p.stdout).Encode(struct {
-			Log      uuid.UUID `json:"log"`
-			Troubles []string  `json:"troubles,omitempty"`
+			Log         uuid.UUID    `json:"log"`
+			Troubles    []string     `json:"troubles,omitempty"`
+			Checkpoints []checkpoint `json:"checkpoints,omitempty"`
 			follow.Status
-		}{log, troubles, status})
+		}{log, troubles, checkpoints(sealed), status})
 	} else {
-		err = writeStatus(p, o, log, status)
+		err = writeStatus(p, o, log, status, checkpoints(sealed))
 	}
 	if err != nil {
 		return err
@@ -154,7 +151,7 @@ func stateOf(status follow.Status, troubles []string) error {
 	return nil
 }
 
-func writeStatus(p *program, o *opened, log uuid.UUID, status follow.Status) error {
+func writeStatus(p *program, o *opened, log uuid.UUID, status follow.Status, newest []checkpoint) error {
 	database := settings.HostAndName(o.address)
 	if o.config.Settings.OwnServer() {
 		database = describeDatabase(o.config)
@@ -179,5 +176,8 @@ func writeStatus(p *program, o *opened, log uuid.UUID, status follow.Status) err
 			return err
 		}
 	}
-	return table.Flush()
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	return writeCheckpoints(p, newest)
 }

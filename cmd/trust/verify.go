@@ -23,10 +23,8 @@ func (verifyCmd) Run(ctx context.Context, p *program) error {
 	}
 	defer o.close(ctx)
 
-	held, err := heldCheckpoints(o.config)
-	if err != nil {
-		return err
-	}
+	// If the copy outside the database cannot be read, everything else is verified first.
+	held, unread := heldCheckpoints(o.config)
 
 	bar := newProgress(p.stderr, -1, "events")
 	var events int64
@@ -60,7 +58,7 @@ func (verifyCmd) Run(ctx context.Context, p *program) error {
 			"%d checkpoints equal to the log\n", events, signed); err != nil {
 		return err
 	}
-	return notInFuture(ctx, o.pool)
+	return errors.Join(unread, notInFuture(ctx, o.pool))
 }
 
 // verifySeal hashes the log anew, and compares it with every checkpoint, the one that is

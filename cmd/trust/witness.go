@@ -108,7 +108,7 @@ func (w witnessCmd) introduce(p *program, cosigner *witness.Witness, address net
 func readPolicy(path string) (*proof.Policy, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, exit.Unreachable(err, "cannot read the policy")
+		return nil, exit.Unreachable(err, "cannot read the policy %s", path)
 	}
 	policy, err := proof.ParsePolicy(text)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/retry"
 	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/eventstore/seal"
@@ -28,34 +29,43 @@ const (
 	behindForgot = 5 * time.Minute
 )
 
-// logPolicy reads the policy of LOG_POLICY, or the file policy in DATA_DIR; nil if there
-// is neither.
-func logPolicy(c *settings.Config) (*proof.Policy, error) {
+// logPolicy reads the policy of LOG_POLICY, or the file policy in DATA_DIR, and whom it
+// wants asked; nil if there is neither.
+func logPolicy(c *settings.Config) (*proof.Policy, []witness.Endpoint, error) {
 	path, named := c.PolicyFile()
 	if _, err := os.Stat(path); !named && errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, nil, nil
 	}
-	return readPolicy(path)
-}
+	policy, err := readPolicy(path)
+	if err != nil {
+		return nil, nil, err
+	}
 
-// witnesses returns whom the policy wants asked; none if there is no policy.
-func witnesses(c *settings.Config) ([]witness.Endpoint, error) {
-	policy, err := logPolicy(c)
-	if err != nil || policy == nil {
-		return nil, err
-	}
 	endpoints, err := witness.Endpoints(policy)
 	if err != nil {
-		return nil, exit.WrongUsage("LOG_POLICY: %v", err)
+		return nil, nil, exit.WrongUsage("%s: %v", path, err)
 	}
-	return endpoints, nil
+	return policy, endpoints, nil
 }
 
-// askWitnesses has the witnesses of the policy cosign what is signed, until ctx ends.
-func askWitnesses(ctx context.Context, pool *pgxpool.Pool, endpoints []witness.Endpoint, log *slog.Logger) {
+// askWitnesses has the witnesses of the policy cosign what is signed, until ctx ends. A
+// policy that cannot be read keeps nobody from sealing and signing: it is looked at again
+// until it can.
+func askWitnesses(ctx context.Context, pool *pgxpool.Pool, c *settings.Config, log *slog.Logger) {
+	_, endpoints, err := logPolicy(c)
+	for said := ""; err != nil; _, endpoints, err = logPolicy(c) {
+		if err.Error() != said {
+			said = err.Error()
+			log.ErrorContext(ctx, "no witness is asked", slog.String("why", said))
+		}
+		if !retry.Wait(ctx, askLongest) {
+			return
+		}
+	}
 	if len(endpoints) == 0 {
 		return
 	}
+
 	asker := &witness.Asker{
 		Log: witnessedLog{pool}, Client: witness.NewClient(nil), Endpoints: endpoints, Logger: log,
 		Every: askEvery, Longest: askLongest,
@@ -76,8 +86,7 @@ func (l witnessedLog) Newest(ctx context.Context) (witness.Published, bool, erro
 }
 
 func (l witnessedLog) Cosigned(ctx context.Context, origin string, key proof.Key) (uint64, error) {
-	last, err := seal.LastWitnessed(ctx, l.pool, origin, key.Vkey())
-	return last.Size, err
+	return seal.CosignedSize(ctx, l.pool, origin, key.Vkey())
 }
 
 func (l witnessedLog) Prove(
@@ -96,36 +105,13 @@ func (l witnessedLog) Keep(ctx context.Context, published witness.Published, c w
 }
 
 // witnessTroubles names the witnesses that have long not cosigned what was signed.
-func witnessTroubles(ctx context.Context, db eventstore.Querier, policy *proof.Policy) ([]string, error) {
-	if policy == nil {
-		return nil, nil
-	}
-	newest, err := seal.Newest(ctx, db)
-	if errors.Is(err, seal.ErrNone) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-
-	var troubles []string
-	for _, w := range policy.Witnesses {
-		if w.URL == "" {
-			continue
-		}
-		last, err := seal.LastWitnessed(ctx, db, newest.Origin, w.Key.Vkey())
-		if err != nil {
-			return nil, err
-		}
-		since, err := seal.WaitingSince(ctx, db, newest.Origin, last.Size)
-		if err != nil {
-			return nil, err
-		}
-		if !since.IsZero() && time.Since(since) > behindForgot {
+func witnessTroubles(p seal.Progress) (troubles []string) {
+	for _, w := range p.Witnesses {
+		if w.Witness.URL != "" && w.Waiting > behindForgot {
 			troubles = append(troubles, fmt.Sprintf(
-				"the witness %s has not cosigned since %s (it did up to %d events, of %d); project-seal logs why",
-				w.Name, since.UTC().Format(time.RFC3339), last.Size, newest.Size))
+				"the witness %s has not cosigned for %s (it did up to %d events, of %d); project-seal logs why",
+				w.Witness.Name, w.Waiting.Round(time.Second), w.Cosigned.Size, p.Signed.Size))
 		}
 	}
-	return troubles, nil
+	return troubles
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -65,4 +66,33 @@ func TestAWitnessCosignsTheLogAndAnybodyCanWatchThat(t *testing.T) {
 	pgtest.Eventually(t, "the witness cosigns what came after", func() bool { return size() != before && cosigned() })
 	watch("--policy", policy).expect(t, exit.CodeDone, "begin with the")
 	s.with("DATABASE_URL="+s.kept()["DATABASE_URL"]).run("verify").expect(t, exit.CodeDone, "events verified")
+	s.tellsHowFarTheLogIsSealed(policy)
+}
+
+// tellsHowFarTheLogIsSealed looks at the metrics and at trust status, then with a policy
+// that is damaged, which hides nothing of the rest.
+func (s *site) tellsHowFarTheLogIsSealed(policy string) {
+	s.t.Helper()
+	caughtUp := func() bool {
+		m := s.metrics()
+		return m["trust_log_policy_readable"] == "1" && m["trust_log_position"] == m["trust_log_cosigned_size"] &&
+			m["trust_log_checkpoint_behind"] == "0" && m[`trust_log_witness_waiting_seconds{witness="w"}`] == "0" &&
+			m["trust_log_checkpoint_age_seconds"] > "0"
+	}
+	pgtest.Eventually(s.t, "the metrics say that the log is cosigned", caughtUp)
+	lines := regexp.MustCompile(`(?m)^(signed|cosigned|by w) +(\d+)  +0 +[\dhm]+s$`)
+	s = s.with("DATABASE_URL=" + s.kept()["DATABASE_URL"])
+	if o := s.run("status"); o.code != exit.CodeDone || len(lines.FindAllString(o.stdout, -1)) != 3 {
+		s.t.Errorf("status says %s", o.stdout)
+	}
+
+	must(s.t, os.WriteFile(policy, []byte("witness w\n"), 0o600))
+	o := s.run("status")
+	o.expect(s.t, exit.CodeNotSo, policy+": policy, line 1")
+	if !strings.Contains(o.stdout, "\nsigned ") || !strings.Contains(o.stdout, "\nusers ") {
+		s.t.Errorf("a damaged policy hides the rest: %s", o.stdout)
+	}
+	if m := s.metrics(); m["trust_log_policy_readable"] != "0" || m["trust_log_checkpoint_size"] == "" {
+		s.t.Errorf("the metrics say %v", m)
+	}
 }

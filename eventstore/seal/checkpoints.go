@@ -85,6 +85,19 @@ func Cosign(ctx context.Context, db follow.Execer, number int64, witness, line s
 	return eventstore.Unavailable(err)
 }
 
+// CosignedSize returns the size of the newest checkpoint of an origin that the key of a
+// witness has cosigned; 0: it has cosigned none of the recent ones.
+func CosignedSize(ctx context.Context, db eventstore.Querier, origin, witness string) (uint64, error) {
+	const sql = `select coalesce((select c.size from trust.log_cosignatures s
+		join trust.log_checkpoints c on c.number = s.number
+		where s.witness = $1 and c.origin = $2 and s.number > (select max(number) - $3 from trust.log_checkpoints)
+		order by s.number desc limit 1), 0)`
+
+	var size int64
+	err := db.QueryRow(ctx, sql, witness, origin, recent).Scan(&size)
+	return uint64(size), eventstore.Unavailable(err)
+}
+
 // Keys are an origin and the keys that its checkpoints are verified with.
 type Keys struct {
 	Origin    string
