@@ -29,7 +29,10 @@ import (
 	"github.com/pquerna/otp/totp"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/eventstore/seal"
 	"github.com/salga-trust/engine/internal/pgtest"
+	"github.com/salga-trust/engine/proof"
 )
 
 // The database is that of testdata/upgrade/5b32fc4, whose README.md says how it was made.
@@ -50,6 +53,7 @@ func TestFarASystemOf5b32fc4IsMigratedVerifiedFollowedAndServed(t *testing.T) {
 		u.acceptsOldPasswords,
 		u.isCoded,
 		u.isVerified,
+		u.isSealed,
 		u.answersAsBefore,
 		u.printsAsBefore,
 		u.saysWhoMadeAndChangedWhat,
@@ -64,6 +68,7 @@ func TestFarASystemOf5b32fc4IsMigratedVerifiedFollowedAndServed(t *testing.T) {
 		u.redeemsACode, // which ends her sessions
 		u.isRebuilt,
 		u.isVerified,
+		u.isSealed,
 	} {
 		step()
 	}
@@ -105,7 +110,8 @@ func restoreDump(t *testing.T, commit string) *upgrade {
 	folder, database := filepath.Join("testdata", "upgrade", commit), pgtest.Fresh(t)
 	environment, err := os.ReadFile(filepath.Join(folder, "system.env"))
 	must(t, err)
-	variables := append(strings.Split(string(environment), "\n"), "DATABASE_URL="+database, "RATE_LIMIT=off")
+	variables := append(strings.Split(string(environment), "\n"), "DATABASE_URL="+database, "RATE_LIMIT=off",
+		testSigning)
 	u := &upgrade{site: newSite(t, variables...), tokens: map[string]string{}}
 
 	text, err := os.ReadFile(filepath.Join(folder, "expected.json"))
@@ -196,6 +202,55 @@ func (u *upgrade) isCoded() {
 	if outcome.code != exit.CodeNotSo || !strings.Contains(outcome.stderr, "its code holds") {
 		u.t.Errorf("an event whose code holds is disowned: %+v", outcome)
 	}
+}
+
+// isSealed finds a checkpoint of the whole log, the events from the dump included, and
+// proves by what is served to everybody that it covers the first and the last of them,
+// exactly as their rows are.
+func (u *upgrade) isSealed() {
+	var keys []proof.Key
+	for line := range strings.Lines(u.do("keys", "show")) {
+		_, vkey, _ := strings.Cut(strings.TrimSpace(line), "  ")
+		key, err := proof.ParseKey(vkey)
+		must(u.t, err)
+		keys = append(keys, key)
+	}
+	var signed proof.Signed
+	pgtest.Eventually(u.t, "a checkpoint covers the whole log", func() (is bool) {
+		var err error
+		signed, err = proof.Open([]byte(u.checkpoint()), keys...)
+		return err == nil && int64(signed.Size) == u.status().Head
+	})
+
+	conn := connect(u.t, u.site)
+	for _, position := range []int64{1, u.before.Position} {
+		index := uint64(position) - 1
+		path, err := proof.InclusionProof(index, signed.Size, u.tile)
+		must(u.t, err)
+		must(u.t, eventstore.EachStored(u.t.Context(), conn, position-1, position, func(e eventstore.Stored) error {
+			leaf, err := seal.HeaderOf(e).Leaf()
+			if err != nil {
+				return err
+			}
+			return proof.VerifyInclusion(leaf, index, signed.Size, path, signed.Root)
+		}))
+	}
+}
+
+// tile fetches a tile of the tree as anybody can.
+func (u *upgrade) tile(level int, index uint64, width int) ([]proof.Hash, error) {
+	answer, err := http.Get("http://" + u.addr + "/log/" + proof.TilePath(level, index, width)) //nolint:noctx // of a test
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	hashes := make([]proof.Hash, width)
+	for i := range hashes {
+		if _, err := io.ReadFull(answer.Body, hashes[i][:]); err != nil {
+			return nil, err
+		}
+	}
+	return hashes, nil
 }
 
 func (u *upgrade) isOpened() { u.opens() }
