@@ -149,14 +149,14 @@ func (s *site) elsewhere(database string) *site {
 	return other
 }
 
-// address is that of the site's database.
-func (s *site) address() string {
+// address is that of the site's database: of several, the last counts.
+func (s *site) address() (last string) {
 	for _, variable := range s.env {
 		if address, ok := strings.CutPrefix(variable, "DATABASE_URL="); ok {
-			return address
+			last = address
 		}
 	}
-	return ""
+	return last
 }
 
 // opens starts projectors and API, and waits until they have caught up.

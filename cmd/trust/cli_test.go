@@ -326,18 +326,16 @@ func TestMigrateStatusAndVerify(t *testing.T) {
 // connect opens a connection as the superuser of the site's database.
 func connect(t testing.TB, s *site) *pgx.Conn {
 	t.Helper()
-	for _, variable := range s.env {
-		if address, ok := strings.CutPrefix(variable, "DATABASE_URL="); ok {
-			conn, err := pgx.Connect(t.Context(), address)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = conn.Close(t.Context()) })
-			return conn
-		}
+	if s.address() == "" {
+		t.Fatal("the site has no database")
 	}
-	t.Fatal("the site has no database")
-	return nil
+
+	conn, err := pgx.Connect(t.Context(), s.address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(t.Context()) })
+	return conn
 }
 
 // Row-level security protects nothing from a process that it does not bind.

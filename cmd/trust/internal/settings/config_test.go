@@ -341,3 +341,34 @@ func TestEnvFileKeepsWhatOthersWroteThere(t *testing.T) {
 		t.Errorf("left behind: %v %v", left, err)
 	}
 }
+
+// Half a key is refused as well as a damaged one, and no refusal shows a seed.
+func TestAKeyThatSignsCheckpointsIsTakenWholeOrNotAtAll(t *testing.T) {
+	t.Parallel()
+	a, b := strings.Repeat("0123456789abcdef", 4), strings.Repeat("fedcba9876543210", 4)
+	seeds, err := ParseSigningKey(a + "." + b)
+	if err != nil || FormatSigningKey(*seeds) != a+"."+b {
+		t.Errorf("a whole key: %v, %v", seeds, err)
+	}
+
+	for key, want := range map[string]string{
+		a:                     "is half of a key",
+		a + ".":               "is half of a key",
+		"." + b:               "is half of a key",
+		a[1:] + "." + b:       "is not two times 64 hexadecimal digits",
+		a + "." + b + "00":    "is not two times 64 hexadecimal digits",
+		a + "." + b[2:]:       "is not two times 64 hexadecimal digits",
+		a + "." + b + "." + b: "is not two times 64 hexadecimal digits",
+		strings.Replace(a, "c", "x", 1) + "." + b: "is not two times 64 hexadecimal digits",
+		a + "." + strings.Repeat("7f", 32):        "is one byte repeated",
+		a + "." + a:                               "are the same",
+	} {
+		values := good()
+		values["LOG_SIGNING_KEY"] = key
+		_, err := Check(settingsOf(values))
+		if exit.CodeOf(err) != exit.CodeUsage || !strings.Contains(err.Error(), want) ||
+			strings.Contains(err.Error(), "89abcdef") || strings.Contains(err.Error(), "98765432") {
+			t.Errorf("%s: %v, want %q", key, err, want)
+		}
+	}
+}
