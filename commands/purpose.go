@@ -59,7 +59,7 @@ type PublishNotice struct {
 }
 
 // PublishNotice publishes the next version; the same wording again changes nothing.
-// Errors: validation_failed, forbidden, unknown_purpose.
+// Errors: validation_failed, forbidden, unknown_purpose, stale.
 func (h *Handler) PublishNotice(ctx context.Context, call Call, c PublishNotice) (Answer[domain.Purpose], error) {
 	wish := domain.PublishNotice{
 		Texts: c.Texts, InUseSince: c.InUseSince, Reconsent: c.Reconsent, ValidityDays: c.ValidityDays,
@@ -79,7 +79,7 @@ type RetirePurpose struct {
 }
 
 // RetirePurpose ends a purpose: nothing more is recorded for it. Retiring it again
-// changes nothing. Errors: forbidden, unknown_purpose.
+// changes nothing. Errors: forbidden, unknown_purpose, stale.
 func (h *Handler) RetirePurpose(ctx context.Context, call Call, c RetirePurpose) (Answer[domain.Purpose], error) {
 	decide := func(p domain.Purpose) ([]domain.Event, error) { return p.Retire(), nil }
 	return h.changePurpose(ctx, call, "purpose.retire", c.Code, nil, decide)
@@ -108,6 +108,10 @@ func (h *Handler) changePurpose(ctx context.Context, call Call, name, code strin
 		if !purpose.Exists() {
 			return domain.Append{}, domain.Refuse(domain.CodeUnknownPurpose,
 				"This tenant has no such purpose of its own.")
+		}
+
+		if err := matching(call, purpose.Version); err != nil {
+			return domain.Append{}, err
 		}
 
 		events, err := decide(purpose)

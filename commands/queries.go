@@ -580,6 +580,25 @@ func (h *Handler) RightsRequest(ctx context.Context, call Call, id domain.Reques
 	return q, nil
 }
 
+// RetentionHold returns one hold, lifted or not; the caller must check whose it is.
+// Error: not_found.
+func (h *Handler) RetentionHold(ctx context.Context, call Call, id domain.HoldID) (domain.Hold, error) {
+	subject, err := h.subjectOfRecord(ctx, call, id.UUID, "There is no such hold.")
+	if err != nil {
+		return domain.Hold{}, err
+	}
+
+	rights, err := h.Rights(ctx, call.Tenant, subject)
+	if err != nil {
+		return domain.Hold{}, err
+	}
+	hold, found := rights.Hold(id)
+	if !found { // the id is a request's
+		return domain.Hold{}, domain.Refuse(domain.CodeNotFound, "There is no such hold.")
+	}
+	return hold, nil
+}
+
 // Certificate returns the certificate of an erasure. Error: not_found.
 func (h *Handler) Certificate(ctx context.Context, id uuid.UUID) (Answer[Certificate], error) {
 	events, err := h.Store.FindAppend(ctx, domain.TenantID{}, id)

@@ -140,7 +140,16 @@ func (s *server) named(ctx context.Context, in *NamedPurpose) (domain.Purpose, e
 }
 
 type purposeOutput struct {
+	ETag string `header:"ETag"`
 	Body purposeBody
+}
+
+// etagOf names the version of a purpose; empty: it is built in and never changes.
+func etagOf(p domain.Purpose) string {
+	if p.Version == 0 {
+		return ""
+	}
+	return etag(p.Version)
 }
 
 func (s *server) purpose(ctx context.Context, _ commands.Call, in *NamedPurpose) (*purposeOutput, error) {
@@ -148,7 +157,7 @@ func (s *server) purpose(ctx context.Context, _ commands.Call, in *NamedPurpose)
 	if err != nil {
 		return nil, err
 	}
-	return &purposeOutput{Body: purposeOf(p)}, nil
+	return &purposeOutput{ETag: etagOf(p), Body: purposeOf(p)}, nil
 }
 
 type noticesInput struct {
@@ -199,6 +208,7 @@ func (s *server) notice(ctx context.Context, _ commands.Call, in *noticeInput) (
 }
 
 type purposeChanged struct {
+	ETag     string `header:"ETag"`
 	Position string `header:"Event-Position"`
 	Body     purposeBody
 }
@@ -207,7 +217,7 @@ func purposeAnswer(a commands.Answer[domain.Purpose], err error) (*purposeChange
 	if err != nil {
 		return nil, err
 	}
-	return &purposeChanged{Position: position(a.Position), Body: purposeOf(a.Value)}, nil
+	return &purposeChanged{ETag: etagOf(a.Value), Position: position(a.Position), Body: purposeOf(a.Value)}, nil
 }
 
 // textsBody is a wording in every language.

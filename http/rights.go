@@ -347,6 +347,31 @@ func (s *server) holds(ctx context.Context, call commands.Call, in *holdsInput) 
 	return &holdsOutput{Body: listOf(list, holdOf)}, nil
 }
 
+type holdInput struct {
+	ID string `path:"id"`
+}
+
+type holdOutput struct {
+	Body holdBody
+}
+
+// hold returns one hold of the municipality, lifted or not.
+func (s *server) hold(ctx context.Context, call commands.Call, in *holdInput) (*holdOutput, error) {
+	id, err := namedID(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	h, err := s.config.Commands.RetentionHold(ctx, call, domain.HoldID{UUID: id})
+	if err != nil {
+		return nil, err
+	}
+
+	if err := s.recordRead(ctx, call, "requests", nil, h.Subject); err != nil {
+		return nil, err
+	}
+	return &holdOutput{Body: holdOf(h)}, nil
+}
+
 type liftHoldInput struct {
 	ID   string `path:"id"`
 	Body struct {

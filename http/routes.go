@@ -428,14 +428,14 @@ func routes() []route {
 		},
 		{
 			id: "publish_notice", method: "POST", path: api + "/purposes/{code}/notices",
-			who: admins, rate: accountRate, status: 201,
+			who: admins, rate: accountRate, versioned: true, status: 201,
 			serve: on((*server).publishNotice), summary: "Publish the next version of a purpose's wording",
 			codes:    []domain.Code{domain.CodeUnknownPurpose},
 			statuses: map[domain.Code]int{domain.CodeUnknownPurpose: http.StatusNotFound},
 		},
 		{
 			id: "retire_purpose", method: "POST", path: api + "/purposes/{code}/retire",
-			who: admins, rate: accountRate,
+			who: admins, rate: accountRate, versioned: true,
 			serve: on((*server).retirePurpose), summary: "Retire a purpose: nothing more is recorded for it",
 			codes:    []domain.Code{domain.CodeUnknownPurpose},
 			statuses: map[domain.Code]int{domain.CodeUnknownPurpose: http.StatusNotFound},
@@ -658,6 +658,12 @@ func routes() []route {
 			who: overseers, rate: accountRate, waits: logItself,
 			serve: on((*server).holds), summary: "Your municipality's holds, newest first",
 			codes: []domain.Code{domain.CodeInvalid},
+		},
+		{
+			id: "get_hold", method: "GET", path: api + "/data-rights/holds/{id}",
+			who: overseers, rate: accountRate, waits: logItself,
+			serve: on((*server).hold), summary: "One hold of your municipality, lifted or not",
+			codes: []domain.Code{domain.CodeNotFound},
 		},
 		{
 			id: "lift_hold", method: "POST", path: api + "/data-rights/holds/{id}/lift",

@@ -3809,6 +3809,18 @@ type PlaceHoldParams struct {
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
+// GetHoldParams defines parameters for GetHold.
+type GetHoldParams struct {
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+}
+
 // LiftHoldParams defines parameters for LiftHold.
 type LiftHoldParams struct {
 	// XTenantID Optional; must be the tenant of your token.
@@ -4200,6 +4212,9 @@ type PublishNoticeParams struct {
 
 	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+
+	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
+	IfMatch *string `json:"If-Match,omitempty"`
 }
 
 // GetNoticeParams defines parameters for GetNotice.
@@ -4224,6 +4239,9 @@ type RetirePurposeParams struct {
 
 	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+
+	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
+	IfMatch *string `json:"If-Match,omitempty"`
 }
 
 // RecordResidentParams defines parameters for RecordResident.
@@ -5356,6 +5374,27 @@ func (c *Client) PlaceHold(ctx context.Context, body PlaceHoldBody, params *Plac
 	return send[HoldBody](ctx, c, r)
 }
 
+// GetHold: One hold of your municipality, lifted or not
+//
+// For: manager, admin.
+//
+//	GET /api/v1/data-rights/holds/{id}
+func (c *Client) GetHold(ctx context.Context, id uuid.UUID, params *GetHoldParams) (*Answer[HoldBody], error) {
+	r := newRequest(http.MethodGet, fmt.Sprintf("/api/v1/data-rights/holds/%s", url.PathEscape(text(id))))
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+	}
+	return send[HoldBody](ctx, c, r)
+}
+
 // LiftHold: Lift a hold; doing so again changes nothing
 //
 // For: manager, admin.
@@ -5956,6 +5995,9 @@ func (c *Client) PublishNotice(ctx context.Context, code string, body PublishNot
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
 		}
+		if params.IfMatch != nil {
+			r.header.Set("If-Match", text(*params.IfMatch))
+		}
 	}
 	return send[PurposeBody](ctx, c, r)
 }
@@ -5997,6 +6039,9 @@ func (c *Client) RetirePurpose(ctx context.Context, code string, params *RetireP
 		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
+		}
+		if params.IfMatch != nil {
+			r.header.Set("If-Match", text(*params.IfMatch))
 		}
 	}
 	return send[PurposeBody](ctx, c, r)
