@@ -178,8 +178,8 @@ func (s *stage) fill(resident uuid.UUID) {
 }
 
 // fillRarely makes what few people have, and notes the pages that need it: an account
-// that was closed, two records of one person, a wish to be erased, an erasure, and a
-// purpose of the municipality's own.
+// that was closed, two records of one person, a wish to be erased, one to have everything
+// on paper, an erasure, and a purpose of the municipality's own.
 func (s *stage) fillRarely(resident uuid.UUID) {
 	s.t.Helper()
 	ctx, admin := s.t.Context(), s.as("admin.jhb.1@example.org", seed.Password)
@@ -202,6 +202,9 @@ func (s *stage) fillRarely(resident uuid.UUID) {
 	must(s.t, err)
 	wish, err := admin.LodgeRequest(ctx,
 		api.LodgeRequestBody{Kind: "erasure", SubjectID: new(uuid.MustParse(walkIn))}, nil)
+	must(s.t, err)
+
+	paper, err := admin.LodgeRequest(ctx, api.LodgeRequestBody{Kind: "access", SubjectID: &resident}, nil)
 	must(s.t, err)
 
 	closed := register("closed@example.org").ID.String()
@@ -227,6 +230,7 @@ func (s *stage) fillRarely(resident uuid.UUID) {
 	s.rare = []string{
 		person + walkIn + "/sign-in-code", person + walkIn + "/merge", person + twin + "/unmerge",
 		person + closed + "/reactivate", "/console/requests/" + wish.Body.ID.String() + "/erase",
+		"/console/requests/" + paper.Body.ID.String() + "/data",
 		"/console/certificates/" + erased.Body.CertificateID.String(), consent + "/withdraw", consent + "/annul",
 		"/console/purposes/ward_news/notices", "/console/purposes/ward_news/retire",
 	}
@@ -251,8 +255,6 @@ func noPages() []string {
 		"/console/assets/{asset}",    // files that pages are made of
 		"/me/data.json",              // a file to keep
 		"/console/consents/download", // likewise
-		// What /me/data is, which is looked at, for somebody who asked on paper.
-		"/console/requests/{id}/data",
 	}
 }
 
@@ -546,7 +548,7 @@ func (d *desk) recordsAConsentOnce() {
 	pgtest.Eventually(d.tab.t, "the person is shown again", func() bool {
 		return strings.HasSuffix(d.tab.address(), "/console/people/"+d.resident)
 	})
-	d.tab.says("newsletter", "Withdraw this consent")
+	d.tab.says("Newsletter", "Withdraw this consent")
 	if added := d.decisions() - before; added != 1 {
 		d.tab.t.Errorf("a double click makes %d events", added)
 	}
@@ -562,7 +564,7 @@ func (d *desk) recordsAConsentOnce() {
 func (d *desk) withdrawsIt() {
 	before := d.decisions()
 	d.tab.after(chromedp.Click(chromedp.JSPath(`[...document.querySelectorAll("#answer a[href$='/withdraw']")]
-		.find((link) => link.textContent.includes("newsletter"))`)))
+		.find((link) => link.textContent.includes("Newsletter"))`)))
 	d.tab.fill("reason", "asked at the counter")
 	d.tab.press("reason")
 	d.tab.says("asked at the counter", "Consent withdrawn")
