@@ -107,6 +107,7 @@ var (
 	areaTags  = regexp.MustCompile(`(?s)<textarea[^>]*name="([^"]*)"[^>]*>(.*?)</textarea>`)
 	selects   = regexp.MustCompile(`(?s)<select[^>]*name="([^"]*)"[^>]*>(.*?)</select>`)
 	options   = regexp.MustCompile(`<option value="([^"]*)"( selected)?>`)
+	allGroups = regexp.MustCompile(`<optgroup label="([^"]*)">`)
 	allTags   = regexp.MustCompile(`(?s)<[^>]*>`)
 )
 
@@ -127,26 +128,43 @@ func (b *browser) form(action string) url.Values {
 			continue
 		}
 
-		fields := url.Values{}
-		for _, input := range inputTags.FindAllString(form, -1) {
-			kind := attribute(input, "type")
-			if (kind != "radio" && kind != "checkbox") || strings.Contains(input, " checked") {
-				fields.Set(attribute(input, "name"), attribute(input, "value"))
-			}
-		}
-		for _, area := range areaTags.FindAllStringSubmatch(form, -1) {
-			fields.Set(area[1], strings.TrimPrefix(html.UnescapeString(area[2]), "\n"))
-		}
-		for _, choice := range selects.FindAllStringSubmatch(form, -1) {
-			for i, option := range options.FindAllStringSubmatch(choice[2], -1) {
-				if i == 0 || option[2] != "" {
-					fields.Set(choice[1], html.UnescapeString(option[1]))
-				}
-			}
-		}
-		return fields
+		return fieldsOf(form)
 	}
 	b.w.t.Fatalf("%s has no form that posts to %s:\n%s", b.path, action, b.words())
+	return nil
+}
+
+// fieldsOf returns what a browser would send of a form.
+func fieldsOf(form string) url.Values {
+	fields := url.Values{}
+	for _, input := range inputTags.FindAllString(form, -1) {
+		kind := attribute(input, "type")
+		if (kind != "radio" && kind != "checkbox") || strings.Contains(input, " checked") {
+			fields.Set(attribute(input, "name"), attribute(input, "value"))
+		}
+	}
+	for _, area := range areaTags.FindAllStringSubmatch(form, -1) {
+		fields.Set(area[1], strings.TrimPrefix(html.UnescapeString(area[2]), "\n"))
+	}
+	for _, choice := range selects.FindAllStringSubmatch(form, -1) {
+		for i, option := range options.FindAllStringSubmatch(choice[2], -1) {
+			if i == 0 || option[2] != "" {
+				fields.Set(choice[1], html.UnescapeString(option[1]))
+			}
+		}
+	}
+	return fields
+}
+
+// formWith returns the form on the page that has a field with this name.
+func (b *browser) formWith(name string) url.Values {
+	b.w.t.Helper()
+	for _, form := range formTags.FindAllString(b.page.raw, -1) {
+		if fields := fieldsOf(form); fields.Has(name) {
+			return fields
+		}
+	}
+	b.w.t.Fatalf("%s has no form with %s", b.path, name)
 	return nil
 }
 

@@ -46,7 +46,7 @@ func TestAFormIsKeptThoughAnotherTabLostTheSession(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	p, other := w.staff(domain.Admin, "KZN225"), w.another(domain.Admin, "KZN225")
-	const form = "/console/purposes/new"
+	const form = "/console/purposes/new-purpose"
 	late := func() *browser {
 		b := p.browserOf("KZN225")
 		b.get(form).want(200)

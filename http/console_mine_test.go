@@ -212,6 +212,9 @@ func TestAPersonTakesTheirDataAlong(t *testing.T) {
 		file.header.Get("Content-Disposition") != `attachment; filename="my-data.json"` {
 		t.Errorf("the file: %v", file.header)
 	}
+	if bytes := p.send("GET", "/api/v1/data-rights/my-data", "").want(200); file.raw != bytes.raw {
+		t.Error("the file is not what the API answers, byte for byte")
+	}
 }
 
 func TestTheOwnPagesAreForEveryRoleInEveryLanguage(t *testing.T) {

@@ -24,7 +24,7 @@ func TestThePageOfAPersonAnswersWhatStoodWhen(t *testing.T) {
 
 	b := officer.browserOf("KZN225")
 	b.get(page).want(200)
-	b.says("Thandi Ṱhaba", "newsletter", "Was never asked.", "The answer rests on position", "Who looked", "Not sealed")
+	b.says("Thandi Ṱhaba", "Newsletter", "Was never asked.", "The answer rests on position", "Who looked", "Not sealed")
 
 	given := time.Now().Add(-48 * time.Hour)
 	clerk.send("POST", "/api/v1/consents", fmt.Sprintf(`{"subject_id":%q,"purpose":"newsletter","language":"zu",
@@ -179,7 +179,7 @@ func TestADecisionIsRecordedWithdrawnAndAnnulledOnPages(t *testing.T) {
 	}
 	withdraw, annul := "/console/consents/"+id+"/withdraw", "/console/consents/"+id+"/annul"
 	b.get(withdraw).want(200)
-	b.says("Withdraw this consent", "Iphephandaba.", "newsletter")
+	b.says("Withdraw this consent", "Iphephandaba.", "Newsletter")
 	b.send(withdraw, "given_at", "later").want(422)
 	sent = b.form(withdraw)
 	sent.Set("given_at", "")

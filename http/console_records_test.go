@@ -20,11 +20,11 @@ func TestAnAdministratorDefinesRewordsAndEndsAPurpose(t *testing.T) {
 	w.define(domain.PlatformTenant(), "newsletter")
 	b := w.staff(domain.Admin, "KZN225").browserOf("KZN225")
 	b.get("/console/purposes").want(200)
-	b.says("newsletter", "To send you the newsletter.", "a default of SALGA's for all", "consent", "until withdrawn")
+	b.says("Newsletter", "To send you the newsletter.", "a default of SALGA's for all", "consent", "until withdrawn")
 	b.get("/console/purposes/newsletter").want(200)
 	b.hides("/console/purposes/newsletter/retire") // it is SALGA's
 
-	const form = "/console/purposes/new"
+	const form = "/console/purposes/new-purpose"
 	b.get(form).want(200)
 	b.send(form, "code", "library", "basis", "consent", "retention", "2 years", "notice.texts.en", "We lend you books",
 		"notice.texts.zu", "Sikuboleka izincwadi").want(422)
@@ -34,7 +34,7 @@ func TestAnAdministratorDefinesRewordsAndEndsAPurpose(t *testing.T) {
 	sent := b.form(form)
 	sent.Set("validity_days", "")
 	b.post(form, sent).want(200)
-	b.says("Purpose library", "We lend you books", "Ons leen u boeke", "the municipality's own")
+	b.says("Purpose Library", "We lend you books", "Ons leen u boeke", "the municipality's own")
 	before := w.head()
 	b.post(form, sent).want(200)
 	if w.head() != before {
@@ -143,7 +143,7 @@ func TestThePeopleBehindTheCountsComeInPages(t *testing.T) {
 	refuses()
 	second := html.UnescapeString(found[1])
 	b.get(second).want(200)
-	b.says("newsletter 0 51 0 0 0 0 51") // and not 52
+	b.says("Newsletter 0 51 0 0 0 0 51") // and not 52
 	if lines() != 1 || next.MatchString(b.page.raw) || !strings.Contains(b.page.raw, `value="zu" selected`) {
 		t.Errorf("the second page has %d lines:\n%s", lines(), b.page.raw)
 	}
@@ -175,14 +175,14 @@ func (b *browser) theirConsents(thandi *person, consent string, given time.Time)
 	b.w.t.Helper()
 	before := b.w.head()
 	b.get("/console/consents").want(200)
-	b.says("newsletter 1 0 0 0 0 0 1", "Nobody is listed until you press")
+	b.says("Newsletter 1 0 0 0 0 0 1", "Nobody is listed until you press")
 	b.hides(thandi.id)
 	if b.w.head() != before {
 		b.w.t.Error("counts were recorded as a look")
 	}
 	b.get("/console/consents?purpose=newsletter&channel=paper&given_from=&given_to=2099-01-01T00:00").want(200)
-	b.says("newsletter 1 0 0 0 0 0 1", "as known at position", "CSV, for a spreadsheet", "That you looked is recorded",
-		thandi.id[28:]+" newsletter agreed Yes")
+	b.says("Newsletter 1 0 0 0 0 0 1", "as known at position", "CSV, for a spreadsheet", "That you looked is recorded",
+		thandi.id[28:]+" Newsletter agreed Yes")
 	if b.w.head() == before {
 		b.w.t.Error("a list was not recorded as a look")
 	}

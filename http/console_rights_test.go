@@ -2,6 +2,7 @@ package http_test
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -126,25 +127,36 @@ func TestAnErasureNeedsTheWordAndASecondPersonAndLeavesACertificate(t *testing.T
 	officer.says("Only an administrator")
 	officer.get(path + "/erase").want(403)
 
-	hold := clerk.send("POST", holdsPath, fmt.Sprintf(`{"subject_id":%q,"reason":"case 114"}`, citizen.id)).want(201)
 	b.get(path + "/erase").want(200)
 	b.says("What is destroyed", "What is kept, and why", "Type ERASE")
 	b.send(path+"/fulfil", "confirmation", "yes", "note", "as asked").want(422)
 	b.says("This is not the word", "as asked")
+
+	hold := clerk.send("POST", holdsPath, fmt.Sprintf(`{"subject_id":%q,"reason":"case 114"}`, citizen.id)).want(201)
 	b.send(path+"/fulfil", "confirmation", "ERASE").want(409)
 	b.says("under a hold", "Lift the hold first")
+	b.get(path + "/erase").want(200)
+	b.says("Nothing can be erased: a hold is in force", "case 114")
+	b.hides("Type ERASE")
 
 	lift := "/console/holds/" + hold.text("id") + "/lift"
 	b.get("/console/holds").want(200)
 	b.says("case 114")
 	b.get(lift).want(200)
 	b.send(lift).want(422)
+	late := b.form(lift)
 	b.send(lift, "reason", "settled").want(200)
-	b.says("No hold is in force.")
+	b.says("The hold was lifted.", "No hold is in force.")
+	late.Set("reason", "another reason")
+	late.Set("form_key", uuid.NewString())
+	b.post(lift, late).want(200)
+	b.says("This hold was lifted on", "a reason given now is not kept")
+	b.hides("another reason", "The hold was lifted.")
 	b.get("/console/holds?status=lifted").want(200)
 	b.says("case 114")
-	b.get("/console/holds/" + uuid.NewString() + "/lift")
-	b.send("/console/holds/"+strings.Split(b.path, "/")[3]+"/lift", "reason", "settled").want(404)
+	absent := "/console/holds/" + uuid.NewString() + "/lift"
+	b.get(absent).want(404)
+	b.post(absent, url.Values{"reason": {"settled"}}).want(404)
 
 	b.get(path + "/erase?lang=af").want(200)
 	b.says("Tik WIS UIT")

@@ -52,7 +52,7 @@ func TestTheOverviewCountsWhatWasDecidedAndWhoLooked(t *testing.T) {
 
 	b := w.staff(domain.Manager, "KZN225").browserOf("KZN225")
 	b.get("/console/overview").want(200)
-	b.says("Open requests 1", "3 said yes, 1 said no", "newsletter 3 1 1 75 %", "Nobody looked")
+	b.says("Open requests 1", "3 said yes, 1 said no", "Newsletter 3 1 1 75 %", "Nobody looked")
 	for _, path := range []string{"?days=90&lang=zu", "?days=360&lang=af"} {
 		b.get("/console/overview" + path).want(200)
 	}

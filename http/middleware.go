@@ -182,6 +182,11 @@ func isTextual(u *url.URL) bool {
 func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
 
 func (s *server) notFound(w http.ResponseWriter, r *http.Request) {
+	if page := s.pageWithoutSlash(r); page != "" {
+		w.Header().Set("Location", page)
+		w.WriteHeader(http.StatusSeeOther)
+		return
+	}
 	if isPagePath(r.URL.Path) {
 		s.noPage(w, r, http.StatusNotFound)
 		return

@@ -117,6 +117,18 @@ func (s *server) opens(path string) bool {
 	return isPagePath(path) && s.router.Match(chi.NewRouteContext(), http.MethodGet, path)
 }
 
+// pageWithoutSlash returns the address of the page that a request with a slash too many
+// at its end is meant for; empty: there is none, or it was posted to.
+func (s *server) pageWithoutSlash(r *http.Request) string {
+	meant := *r.URL
+	meant.Path, meant.RawPath = strings.TrimRight(meant.Path, "/"), strings.TrimRight(meant.RawPath, "/")
+	if meant.Path == r.URL.Path || !s.opens(meant.Path) ||
+		(r.Method != http.MethodGet && r.Method != http.MethodHead) {
+		return ""
+	}
+	return meant.RequestURI()
+}
+
 // noPage answers a request for which there is no page, or whose address is no text, with
 // one that says so.
 func (s *server) noPage(w http.ResponseWriter, r *http.Request, status int) {

@@ -40,6 +40,8 @@ func recordPages() []route {
 
 func purposePages() []route {
 	const one = "/console/purposes/{code}"
+	// A hyphen, which no code of a purpose has: it must not be the address of a purpose.
+	const formForPurposes = "/console/purposes/new-purpose"
 	return []route{
 		{
 			id: "page_purposes", method: "GET", path: "/console/purposes", who: overseers, rate: accountRate,
@@ -54,12 +56,12 @@ func purposePages() []route {
 			page: (*console.Console).PurposeImpact, asks: []string{"after"},
 		},
 		{
-			id: "page_define_purpose", method: "GET", path: "/console/purposes/new", who: admins, rate: accountRate,
+			id: "page_define_purpose", method: "GET", path: formForPurposes, who: admins, rate: accountRate,
 			page: (*console.Console).DefinePurposeForm,
 		},
 
 		{
-			id: "define_purpose_form", method: "POST", path: "/console/purposes/new", who: admins, rate: accountRate,
+			id: "define_purpose_form", method: "POST", path: formForPurposes, who: admins, rate: accountRate,
 			page: (*console.Console).DefinePurpose,
 		},
 		{

@@ -36,7 +36,7 @@ func rightsPages() []route {
 
 		{
 			id: "page_holds", method: "GET", path: "/console/holds", who: overseers, rate: accountRate,
-			page: (*console.Console).Holds, asks: []string{"status", "after"},
+			page: (*console.Console).Holds, asks: []string{"status", "after", "done"},
 		},
 		{
 			id: "page_lift", method: "GET", path: "/console/holds/{id}/lift", who: overseers, rate: accountRate,

@@ -1,6 +1,10 @@
 package console
 
-import "github.com/salga-trust/engine/http/client"
+import (
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/http/client"
+)
 
 // codeView is a one-time code, shown once.
 type codeView struct {
@@ -8,11 +12,32 @@ type codeView struct {
 	client.CodeBody
 }
 
-// SignInCodeForm asks which identity document was seen.
-func (c *Console) SignInCodeForm(v *Visit) error { return v.formAbout("sign_in_code", nil) }
+// codeKind is a kind of one-time code that staff hand over: the name of the form for it,
+// and the last part of that form's address.
+type codeKind struct{ Name, Page string }
 
-// SignInCode shows a code with which a recorded person gets an account. It is the one
-// answer to a form that leads nowhere else: a code that travelled on would be kept.
+func signInCode() codeKind { return codeKind{"sign_in_code", "sign-in-code"} }
+
+func resetCode() codeKind { return codeKind{"reset_code", "reset-code"} }
+
+// codeForm asks which identity document was seen before a code is made.
+func (v *Visit) codeForm(kind codeKind, refused error) error {
+	return v.formAbout("issue_code", refused, func(_ *Visit, form *personForm) error {
+		form.Code = kind
+		return nil
+	})
+}
+
+// handOver shows a code. It is the one answer to a form that leads nowhere else: a code
+// that travelled on would be kept.
+func (v *Visit) handOver(id uuid.UUID, made client.CodeBody) error {
+	return v.render("code", codeView{Person: client.UserBody{ID: id}, CodeBody: made})
+}
+
+// SignInCodeForm asks which identity document was seen.
+func (c *Console) SignInCodeForm(v *Visit) error { return v.codeForm(signInCode(), nil) }
+
+// SignInCode shows a code with which a recorded person gets an account.
 func (c *Console) SignInCode(v *Visit) error {
 	id, err := v.id()
 	if err != nil {
@@ -22,15 +47,15 @@ func (c *Console) SignInCode(v *Visit) error {
 		client.SignInCodeBody{IdentityDocument: v.Value("identity_document")},
 		&client.IssueSignInCodeParams{IdempotencyKey: v.key()})
 	if err != nil {
-		return v.formAbout("sign_in_code", err)
+		return v.codeForm(signInCode(), err)
 	}
-	return v.render("code", codeView{Person: client.UserBody{ID: id}, CodeBody: made.Body})
+	return v.handOver(id, made.Body)
 }
 
 // ResetCodeForm asks which identity document was seen.
-func (c *Console) ResetCodeForm(v *Visit) error { return v.formAbout("reset_code", nil) }
+func (c *Console) ResetCodeForm(v *Visit) error { return v.codeForm(resetCode(), nil) }
 
-// ResetCode shows a code for a new password, like SignInCode.
+// ResetCode shows a code for a new password.
 func (c *Console) ResetCode(v *Visit) error {
 	id, err := v.id()
 	if err != nil {
@@ -40,9 +65,9 @@ func (c *Console) ResetCode(v *Visit) error {
 		client.ResetCodeBody{IdentityDocument: v.Value("identity_document")},
 		&client.IssueResetCodeParams{IdempotencyKey: v.key()})
 	if err != nil {
-		return v.formAbout("reset_code", err)
+		return v.codeForm(resetCode(), err)
 	}
-	return v.render("code", codeView{Person: client.UserBody{ID: id}, CodeBody: made.Body})
+	return v.handOver(id, made.Body)
 }
 
 // RoleForm shows the form to change the role of an account.

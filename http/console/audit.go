@@ -162,7 +162,7 @@ func groupOf(field string) string {
 	other := map[string]string{
 		"fields": "shown", "scopes": "scope", "destroyed": "shown", "kept": "shown", "given_by": "by",
 		"lodged_by": "by", "recorded_by": "by", "preferred_language": "language", "evidence_grade": "grade",
-		"table_name": "records",
+		"table_name": "records", "purpose": "purpose_name",
 	}
 	if group, is := other[field]; is {
 		return group

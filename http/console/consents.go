@@ -205,5 +205,5 @@ func (c *Console) DownloadConsents(v *Visit) error {
 			query.Set(field, at.Format(time.RFC3339Nano))
 		}
 	}
-	return v.stream("/api/v1/compliance/consents?" + query.Encode())
+	return v.stream("/api/v1/compliance/consents?"+query.Encode(), "")
 }

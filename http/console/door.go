@@ -9,13 +9,20 @@ import (
 
 // doorPage is what the pages for people without a session show.
 type doorPage struct {
-	Municipalities []client.MunicipalityBody
+	Provinces []province
 	// Wording is what an account rests on, in the language of WordingLang.
 	Wording, WordingLang string
 }
 
-// municipalities are those that are open, by name.
-func (v *Visit) municipalities() ([]client.MunicipalityBody, error) {
+// province is a part of a list of municipalities that is too long to be searched as a
+// whole.
+type province struct {
+	Code           string
+	Municipalities []client.MunicipalityBody
+}
+
+// provinces returns the municipalities that are open, by province, both by name.
+func (v *Visit) provinces() ([]province, error) {
 	active := client.ListMunicipalitiesParamsIsActiveTrue
 	all, err := everyPage(func(after *string, limit *int64) ([]client.MunicipalityBody, *string, error) {
 		list, err := v.API.ListMunicipalities(v.r.Context(),
@@ -25,8 +32,36 @@ func (v *Visit) municipalities() ([]client.MunicipalityBody, error) {
 		}
 		return list.Body.Items, list.Body.Next, nil
 	})
-	slices.SortFunc(all, func(a, b client.MunicipalityBody) int { return strings.Compare(a.Name, b.Name) })
-	return all, err
+	if err != nil {
+		return nil, err
+	}
+
+	slices.SortFunc(all, func(a, b client.MunicipalityBody) int {
+		return strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)) // eThekwini is not the last
+	})
+	var grouped []province
+	for _, m := range all {
+		i := slices.IndexFunc(grouped, func(p province) bool { return p.Code == m.Province })
+		if i < 0 {
+			i, grouped = len(grouped), append(grouped, province{Code: m.Province})
+		}
+		grouped[i].Municipalities = append(grouped[i].Municipalities, m)
+	}
+
+	words, err := v.words()
+	slices.SortFunc(grouped, func(a, b province) int {
+		return strings.Compare(words.word("province", a.Code), words.word("province", b.Code))
+	})
+	return grouped, err
+}
+
+// unchosen says of a list that nothing was chosen from what the API says of a code that
+// is nobody's.
+func unchosen(err error) error {
+	if client.CodeOf(err) == client.ProblemCodeUnknownMunicipality {
+		return faulty("municipality_code", "required")
+	}
+	return err
 }
 
 // registrationWording adds the wording of the consent that an account rests on.
@@ -40,7 +75,7 @@ func (v *Visit) registrationWording(page *doorPage) error {
 }
 
 func (v *Visit) registerPage() (page doorPage, err error) {
-	if page.Municipalities, err = v.municipalities(); err != nil {
+	if page.Provinces, err = v.provinces(); err != nil {
 		return doorPage{}, err
 	}
 	return page, v.registrationWording(&page)
@@ -72,7 +107,7 @@ func (c *Console) Register(v *Visit) error {
 		},
 	}, &client.RegisterParams{IdempotencyKey: v.key()})
 	if err != nil {
-		return v.again("register", page, err)
+		return v.again("register", page, unchosen(err))
 	}
 	v.redirect(link("/console/sign-in", "done", "registered", "lang", v.Lang))
 	return nil
@@ -80,11 +115,11 @@ func (c *Console) Register(v *Visit) error {
 
 // ForgotForm asks whose password was forgotten.
 func (c *Console) ForgotForm(v *Visit) error {
-	all, err := v.municipalities()
+	all, err := v.provinces()
 	if err != nil {
 		return err
 	}
-	return v.render("forgot", doorPage{Municipalities: all})
+	return v.render("forgot", doorPage{Provinces: all})
 }
 
 // Forgot has a code sent to the address, and says the same whether or not it has an
@@ -94,11 +129,11 @@ func (c *Console) Forgot(v *Visit) error {
 		Email: v.Value("email"), MunicipalityCode: v.Value("municipality_code"),
 	}, &client.RequestPasswordResetParams{IdempotencyKey: v.key()})
 	if err != nil {
-		all, failed := v.municipalities()
+		all, failed := v.provinces()
 		if failed != nil {
 			return failed
 		}
-		return v.again("forgot", doorPage{Municipalities: all}, err)
+		return v.again("forgot", doorPage{Provinces: all}, unchosen(err))
 	}
 	v.redirect(link("/console/redeem", "done", "reset", "lang", v.Lang))
 	return nil

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 	_ "time/tzdata" // for machines without time zones
+	"unicode"
 )
 
 // functions are what templates may call.
@@ -18,6 +19,7 @@ func (t texts) functions(lang Lang) template.FuncMap {
 		"t":        words.text,
 		"has":      words.has,
 		"word":     words.word,
+		"purpose":  words.purpose,
 		"known":    words.known,
 		"when":     words.when,
 		"day":      words.day,
@@ -72,6 +74,22 @@ func (w words) word(group string, code any) string {
 		return text
 	}
 	return strings.ReplaceAll(strings.TrimSuffix(name, ".v1"), "_", " ")
+}
+
+// words says things in the page's language.
+func (v *Visit) words() (words, error) {
+	all, err := vocabulary()
+	return words{lang: v.Lang, texts: all[v.Lang]}, err
+}
+
+// purpose returns the name of a purpose. Only SALGA's have one; that of a municipality's
+// own is made of the words of its code.
+func (w words) purpose(code any) string {
+	name := []rune(w.word("purpose_name", code))
+	if len(name) > 0 {
+		name[0] = unicode.ToUpper(name[0])
+	}
+	return string(name)
 }
 
 // known returns the text of a value that may be a code of some group, and the value

@@ -2,7 +2,6 @@ package console
 
 import (
 	"cmp"
-	"encoding/json"
 	"io"
 	"net/http"
 	"slices"
@@ -76,20 +75,16 @@ func (v *Visit) mine() (minePage, error) {
 	if err != nil {
 		return minePage{}, err
 	}
-	rights, err := v.API.GetRights(ctx, &client.GetRightsParams{Limit: &hundred})
+	rights, err := v.rights(nil)
 	if err != nil {
 		return minePage{}, err
 	}
 
 	page.Looks, page.Programs = looks.Body, programs.Body.Items
-	for _, q := range rights.Body.Requests {
+	page.Holds = len(inForce(rights.Holds))
+	for _, q := range rights.Requests {
 		if q.ClosedAt == nil {
 			page.Open++
-		}
-	}
-	for _, h := range rights.Body.Holds {
-		if h.LiftedAt == nil {
-			page.Holds++
 		}
 	}
 	return page, nil
@@ -317,21 +312,10 @@ func (c *Console) MyDataPage(v *Visit) error {
 	return nil
 }
 
-// MyDataFile hands over all that is held about the visitor, to take along.
+// MyDataFile hands over all that is held about the visitor, to take along: the API's own
+// bytes.
 func (c *Console) MyDataFile(v *Visit) error {
-	all, err := v.API.MyData(v.r.Context(), nil)
-	if err != nil {
-		return err
-	}
-	content, err := json.MarshalIndent(all.Body, "", "  ")
-	if err != nil {
-		return err
-	}
-
-	v.keepSession()
-	v.w.Header().Set("Content-Disposition", `attachment; filename="my-data.json"`)
-	v.send(http.StatusOK, "application/json", content, pack(content))
-	return nil
+	return v.stream("/api/v1/data-rights/my-data", "my-data.json")
 }
 
 // requestsPage is what /me/requests shows.
@@ -379,11 +363,16 @@ func (c *Console) LodgeMine(v *Visit) error {
 	return nil
 }
 
-// remnants are what an erasure destroys and keeps, as its certificate names it.
-type remnants struct{ Destroyed, Kept []client.RemnantBodyWhat }
+// eraseMePage says what an erasure destroys and keeps, as its certificate names it.
+type eraseMePage struct {
+	Destroyed, Kept []client.RemnantBodyWhat
 
-func beforeErasure() remnants {
-	return remnants{
+	Held bool // a hold is in force: nothing can be erased
+}
+
+func (v *Visit) eraseMePage() (eraseMePage, error) {
+	rights, err := v.rights(nil)
+	return eraseMePage{
 		Destroyed: []client.RemnantBodyWhat{
 			client.RemnantBodyWhatProfile, client.RemnantBodyWhatFreeText, client.RemnantBodyWhatOrigins,
 			client.RemnantBodyWhatCredentials, client.RemnantBodyWhatSessions,
@@ -391,11 +380,18 @@ func beforeErasure() remnants {
 		Kept: []client.RemnantBodyWhat{
 			client.RemnantBodyWhatConsents, client.RemnantBodyWhatAudit, client.RemnantBodyWhatStatistics,
 		},
-	}
+		Held: len(inForce(rights.Holds)) > 0,
+	}, err
 }
 
 // EraseMeForm says what an erasure destroys and what it cannot.
-func (c *Console) EraseMeForm(v *Visit) error { return v.render("me_erase", beforeErasure()) }
+func (c *Console) EraseMeForm(v *Visit) error {
+	page, err := v.eraseMePage()
+	if err != nil {
+		return err
+	}
+	return v.render("me_erase", page)
+}
 
 // EraseMe erases the visitor, who types the words that say so.
 func (c *Console) EraseMe(v *Visit) error {
@@ -409,7 +405,11 @@ func (c *Console) EraseMe(v *Visit) error {
 	default: // as the API says it
 	}
 	if err != nil {
-		return v.again("me_erase", beforeErasure(), err)
+		page, failed := v.eraseMePage()
+		if failed != nil {
+			return failed
+		}
+		return v.again("me_erase", page, err)
 	}
 	v.leave()
 	return v.render("me_erased", erased.Body)

@@ -15,6 +15,7 @@ type personForm struct {
 	Consent  *client.ConsentBody  // that the form is about, if any
 	Purposes []client.PurposeBody // to choose from, if any
 	Purpose  *client.PurposeBody  // the chosen one, whose wording is shown
+	Code     codeKind             // that the form makes, if it does
 }
 
 // formAbout shows a form about the person in the address. If it was refused, it comes

@@ -12,10 +12,11 @@ import (
 type purposeLine struct {
 	client.PurposeBody
 
-	Own bool // the visitor's to change
+	Own     bool // the visitor's to change
+	Version string
 }
 
-// Next returns the version that the next wording would be.
+// Next returns the version of the wording that comes next.
 func (p purposeLine) Next() int64 { return p.Notice.Version + 1 }
 
 // purposePage is a purpose with its wordings, and how many stand under each.
@@ -125,7 +126,9 @@ func (v *Visit) purpose() (purposeLine, error) {
 	if err != nil {
 		return purposeLine{}, err
 	}
-	return v.lineOf(p.Body), nil
+	line := v.lineOf(p.Body)
+	line.Version = p.ETag()
+	return line, nil
 }
 
 func versionsOf(notices []client.NoticeBody) []version {
@@ -239,7 +242,7 @@ func (c *Console) PublishNotice(v *Visit) error {
 	if err == nil {
 		_, err = v.API.PublishNotice(v.r.Context(), v.code(), client.PublishNoticeBody{
 			Texts: v.wordings("texts."), Reconsent: reconsent, ValidityDays: days,
-		}, &client.PublishNoticeParams{IdempotencyKey: v.key()})
+		}, &client.PublishNoticeParams{IdempotencyKey: v.key(), IfMatch: v.optional("version")})
 	}
 	if err != nil {
 		page, failed := v.nextNotice()
@@ -264,9 +267,14 @@ func (c *Console) RetireForm(v *Visit) error {
 
 // RetirePurpose ends a purpose.
 func (c *Console) RetirePurpose(v *Visit) error {
-	retired, err := v.API.RetirePurpose(v.r.Context(), v.code(), &client.RetirePurposeParams{IdempotencyKey: v.key()})
+	retired, err := v.API.RetirePurpose(v.r.Context(), v.code(),
+		&client.RetirePurposeParams{IdempotencyKey: v.key(), IfMatch: v.optional("version")})
 	if err != nil {
-		return err
+		line, failed := v.purpose()
+		if failed != nil {
+			return failed
+		}
+		return v.again("purpose_retire", line, err)
 	}
 	v.redirect("/console/purposes/" + retired.Body.Code)
 	return nil

@@ -29,10 +29,11 @@ type view struct {
 func (v *Visit) render(page string, data any) error { return v.answer(http.StatusOK, page, data, nil) }
 
 // again answers with the page of a form that the API refused, filled in as it was sent.
-// Only refusals that the visitor can do something about come back to the form.
+// Only refusals that the visitor can do something about come back to the form: not one
+// for want of what the page itself is about.
 func (v *Visit) again(page string, data any, err error) error {
 	refused, is := errors.AsType[*client.Error](err)
-	if !is || refused.Status >= http.StatusInternalServerError || refused.Status == http.StatusNotFound ||
+	if !is || refused.Status >= http.StatusInternalServerError || refused.Code == client.ProblemCodeNotFound ||
 		refused.Status == http.StatusTooManyRequests || signInHelps(err) {
 		return err
 	}
@@ -111,6 +112,32 @@ func (w view) Fault(field string) string {
 	return ""
 }
 
+// Based returns the version that a form was filled in on. One that comes back is still
+// about the version that its visitor saw, unless it comes back because of a newer one,
+// which it then shows.
+func (w view) Based(newest string) string {
+	if w.Problem == nil || w.Problem.Code == client.ProblemCodeStale || !w.Form.Has("version") {
+		return newest
+	}
+	return w.Form.Get("version")
+}
+
+// Newer returns what somebody else has changed a field to while this form was filled in,
+// if that is why it was refused; nil: the same, or nothing is known. A part of the page
+// describes the field.
+func (w view) Newer(part map[string]any) *string {
+	value, known := part["value"]
+	name := plain(part["name"])
+	if !known || w.Problem == nil || w.Problem.Code != client.ProblemCodeStale || !w.Form.Has(name) {
+		return nil
+	}
+	newest := plain(value)
+	if newest == w.Value(name) {
+		return nil
+	}
+	return &newest
+}
+
 // Own returns the address of the page that is shown, with other parameters, such as
 // another language. An address that only takes forms has none: its page is the one above.
 func (w view) Own(pairs ...string) string {
@@ -131,6 +158,13 @@ func (w view) Own(pairs ...string) string {
 		return at
 	}
 	return at + "?" + query.Encode()
+}
+
+// Kept reports whether the page keeps a form that an address in another language would
+// lose.
+func (w view) Kept() bool {
+	form, is := w.Data.(signInForm)
+	return is && form.Kept != nil
 }
 
 // Here reports whether the page shown belongs to a section of the menu.

@@ -3,6 +3,7 @@ package console
 import (
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -94,7 +95,44 @@ func (c *Console) EraseForm(v *Visit) error {
 		v.redirect(requestPath(q.ID))
 		return nil
 	}
-	return v.render("erase", q)
+	page, err := v.erasePage(q)
+	if err != nil {
+		return err
+	}
+	return v.render("erase", page)
+}
+
+// erasePage is what the page of an erasure shows.
+type erasePage struct {
+	dueRequest
+
+	Holds []client.HoldBody // in force: as long as there are any, nothing can be erased
+}
+
+func (v *Visit) erasePage(q dueRequest) (erasePage, error) {
+	rights, err := v.rights(&q.SubjectID)
+	return erasePage{q, inForce(rights.Holds)}, err
+}
+
+// rights returns all requests and holds of a person; nil: the visitor's own.
+func (v *Visit) rights(subject *uuid.UUID) (all client.Rights, err error) {
+	limit := pageSize
+	params := client.GetRightsParams{Limit: &limit, SubjectID: subject}
+	for {
+		part, err := v.API.GetRights(v.r.Context(), &params)
+		if err != nil {
+			return client.Rights{}, err
+		}
+		all.Requests = append(all.Requests, part.Body.Requests...)
+		all.Holds = append(all.Holds, part.Body.Holds...)
+		if params.After = part.Body.Next; params.After == nil {
+			return all, nil
+		}
+	}
+}
+
+func inForce(holds []client.HoldBody) []client.HoldBody {
+	return slices.DeleteFunc(holds, func(h client.HoldBody) bool { return h.LiftedAt != nil })
 }
 
 func requestPath(id uuid.UUID) string { return "/console/requests/" + id.String() }
@@ -106,18 +144,14 @@ func (c *Console) Fulfil(v *Visit) error {
 	if err != nil {
 		return err
 	}
-	form := "request"
-	if q.Kind == client.RequestBodyKindErasure {
-		form = "erase"
-		if !v.confirms() {
-			return v.again(form, q, wrongWord())
-		}
+	if q.Kind == client.RequestBodyKindErasure && !v.confirms() {
+		return v.fulfilAgain(q, wrongWord())
 	}
 
 	done, err := v.API.FulfilRequest(v.r.Context(), q.ID, &client.FulfilRequestBody{Note: v.optional("note")},
 		&client.FulfilRequestParams{IdempotencyKey: v.key()})
 	if err != nil {
-		return v.again(form, q, err)
+		return v.fulfilAgain(q, err)
 	}
 	if done.Body.CertificateID != nil {
 		v.redirect("/console/certificates/" + done.Body.CertificateID.String())
@@ -125,6 +159,18 @@ func (c *Console) Fulfil(v *Visit) error {
 	}
 	v.redirect(requestPath(q.ID))
 	return nil
+}
+
+// fulfilAgain shows the form for a request that could not be fulfilled.
+func (v *Visit) fulfilAgain(q dueRequest, refused error) error {
+	if q.Kind != client.RequestBodyKindErasure {
+		return v.again("request", q, refused)
+	}
+	page, err := v.erasePage(q)
+	if err != nil {
+		return err
+	}
+	return v.again("erase", page, refused)
 }
 
 // confirms reports whether the visitor typed the word for an erasure: that of the page's
@@ -229,27 +275,46 @@ func (c *Console) Holds(v *Visit) error {
 	return v.render("holds", list)
 }
 
-// LiftForm asks why a hold may be lifted.
-func (c *Console) LiftForm(v *Visit) error {
+// hold returns the hold in the page's address.
+func (v *Visit) hold() (client.HoldBody, error) {
 	id, err := v.id()
 	if err != nil {
-		return err
+		return client.HoldBody{}, err
 	}
-	return v.render("lift", id)
+	hold, err := v.API.GetHold(v.r.Context(), id, nil)
+	if err != nil {
+		return client.HoldBody{}, err
+	}
+	return hold.Body, nil
 }
 
-// Lift lifts a hold.
-func (c *Console) Lift(v *Visit) error {
-	id, err := v.id()
+// LiftForm asks why a hold may be lifted, or says when it was.
+func (c *Console) LiftForm(v *Visit) error {
+	hold, err := v.hold()
 	if err != nil {
 		return err
 	}
-	_, err = v.API.LiftHold(v.r.Context(), id, client.LiftHoldBody{Reason: v.Value("reason")},
+	return v.render("lift", hold)
+}
+
+// Lift lifts a hold. The API takes a second lifting to be done already, and keeps the
+// first reason: whoever wrote another learns that from the page of the hold.
+func (c *Console) Lift(v *Visit) error {
+	hold, err := v.hold()
+	if err != nil {
+		return err
+	}
+	if hold.LiftedAt != nil {
+		v.redirect("/console/holds/" + hold.ID.String() + "/lift")
+		return nil
+	}
+
+	_, err = v.API.LiftHold(v.r.Context(), hold.ID, client.LiftHoldBody{Reason: v.Value("reason")},
 		&client.LiftHoldParams{IdempotencyKey: v.key()})
 	if err != nil {
-		return v.again("lift", id, err)
+		return v.again("lift", hold, err)
 	}
-	v.redirect("/console/holds")
+	v.redirect("/console/holds?done=hold_lifted")
 	return nil
 }
 

@@ -179,6 +179,10 @@ func (c *Console) SignInForm(v *Visit) error {
 // SignIn opens a session, and goes on where its visitor was.
 func (c *Console) SignIn(v *Visit) error {
 	form := signInForm{Next: localPath(v.Value("next")), Kept: v.kept()}
+	if v.Value("only_language") != "" {
+		return v.render("sign_in", form)
+	}
+
 	tokens, err := v.API.Login(v.r.Context(), client.LoginBody{
 		Email: v.Form.Get("email"), Password: v.Form.Get("password"),
 		MunicipalityCode: v.optional("municipality_code"), Totp: v.optional("totp"),

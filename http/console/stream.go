@@ -13,12 +13,13 @@ import (
 )
 
 // stream lets the API answer the browser itself, as it does a client of its own: a file
-// may be larger than memory. A refusal is returned, to become a page.
-func (v *Visit) stream(path string) error {
-	refused, err := v.streamAt(path, v.session.position)
+// may be larger than memory. It is kept under this name; empty: the API gives it one. A
+// refusal is returned, to become a page.
+func (v *Visit) stream(path, name string) error {
+	refused, err := v.streamAt(path, name, v.session.position)
 	//nolint:bodyclose // it is in memory
 	if err == nil && refused != nil && v.session.position > 0 && isBehind(refused.response()) {
-		refused, err = v.streamAt(path, 0)
+		refused, err = v.streamAt(path, name, 0)
 	}
 	if err != nil || refused == nil {
 		return err
@@ -34,7 +35,7 @@ func (v *Visit) stream(path string) error {
 
 // streamAt asks once. It returns an answer that was not passed on, because it is a
 // refusal.
-func (v *Visit) streamAt(path string, position int64) (*through, error) {
+func (v *Visit) streamAt(path, name string, position int64) (*through, error) {
 	r, err := http.NewRequestWithContext(v.r.Context(), http.MethodGet, "http://console"+path, http.NoBody)
 	if err != nil {
 		return nil, err
@@ -46,7 +47,7 @@ func (v *Visit) streamAt(path string, position int64) (*through, error) {
 		r.Header.Set("Min-Event-Position", strconv.FormatInt(position, 10))
 	}
 
-	w := &through{visit: v, header: http.Header{}}
+	w := &through{visit: v, name: name, header: http.Header{}}
 	v.console.config.API.ServeHTTP(w, r)
 	if w.status >= http.StatusBadRequest {
 		return w, nil
@@ -58,6 +59,7 @@ func (v *Visit) streamAt(path string, position int64) (*through, error) {
 // through passes a success on as it is written, and keeps a refusal.
 type through struct {
 	visit  *Visit
+	name   string // of the file; empty: the API's answer has it
 	header http.Header
 	status int // 0: not yet known
 	body   bytes.Buffer
@@ -86,6 +88,9 @@ func (t *through) WriteHeader(status int) {
 
 	t.visit.keepSession()
 	maps.Copy(t.visit.w.Header(), t.header)
+	if t.name != "" {
+		t.visit.w.Header().Set("Content-Disposition", `attachment; filename="`+t.name+`"`)
+	}
 	t.visit.w.WriteHeader(status)
 }
 

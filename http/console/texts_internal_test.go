@@ -170,7 +170,7 @@ type said struct {
 
 func whatIsSaid(t *testing.T) said {
 	t.Helper()
-	s := said{keys: map[string]bool{}, groups: []string{"month_"}}
+	s := said{keys: map[string]bool{}, groups: []string{"month_", "purpose_name_"}}
 	names, err := fs.Glob(templateFiles, "templates/*.html")
 	if err != nil {
 		t.Fatal(err)
