@@ -41,6 +41,8 @@ IN_MEMORY = \
 	fi;
 # The heaps of tests are small and short-lived: collecting them a quarter as often saves a tenth of all time.
 TESTING = $(IN_MEMORY) export GOGC=$${GOGC:-400};
+# Without tables for debuggers a test program is linked in three quarters of the time, and there are forty of them.
+LINKING = -ldflags=-s
 # RACE=-race runs make test with the race detector, as .ci/run does: it needs a C compiler, and twice the time.
 RACE ?=
 FUZZTIME ?= 30s
@@ -66,7 +68,7 @@ test: ## Run the tests that need Go alone, with a Postgres of their own (RACE=-r
 	@# If no Postgres is installed, fetch one now, before many test binaries ask for it.
 	@[ -n "$${TEST_DATABASE_URL:-}" ] || $(GO) run -trimpath ./cmd/trust prepare postgres
 	@$(TESTING) set -x; \
-	$(GO) test $(RACE) -count=1 -timeout=$(TEST_TIMEOUT) $(TESTFLAGS) $(LONGEST) ./...
+	$(GO) test $(RACE) $(LINKING) -count=1 -timeout=$(TEST_TIMEOUT) $(TESTFLAGS) $(LONGEST) ./...
 
 # A far test needs another program or many minutes: func TestFar… in a file …_far_test.go with //go:build far. Packages
 # without such a file are left out, because they would report that they have no tests to run.
@@ -75,7 +77,7 @@ test-far: ## Run the tests that need more programs or more time (CONTRIBUTING.md
 	@packages=$$(find . -path './.*' -prune -o -name '*_far_test.go' -exec dirname {} + | sort -u); \
 	[ -n "$$packages" ] || { echo "no far test was found" >&2; exit 1; }; \
 	$(TESTING) set -x; \
-	$(GO) test -race -count=1 -tags=far -run='^TestFar' -timeout=$(FAR_TIMEOUT) $(TESTFLAGS) $$packages
+	$(GO) test -race $(LINKING) -count=1 -tags=far -run='^TestFar' -timeout=$(FAR_TIMEOUT) $(TESTFLAGS) $$packages
 
 .PHONY: soak
 soak: ## Append COUNT times (default 1000000) while everything goes wrong, then judge the history; SEED repeats it
