@@ -161,6 +161,32 @@ func Unsigned(signed []byte) (Checkpoint, error) {
 	return ParseCheckpoint(unverified.Note.Text)
 }
 
+// Named is who is named on a signed checkpoint, as nobody has verified.
+type Named struct {
+	Name string
+	At   time.Time // when they signed, as they say; zero: they do not say
+}
+
+// Signers reads a signed checkpoint, and who is named as having signed it, in the order
+// of the lines. It verifies nothing: it is for showing people what their own log says.
+func Signers(signed []byte) (Checkpoint, []Named, error) {
+	c, err := Unsigned(signed)
+	if err != nil {
+		return c, nil, err
+	}
+
+	_, err = note.Open(signed, nil)
+	unverified, is := errors.AsType[*note.UnverifiedNoteError](err)
+	if !is {
+		return c, nil, errMalformed
+	}
+	var names []Named
+	for _, sig := range unverified.Note.UnverifiedSigs {
+		names = append(names, Named{Name: sig.Name, At: statedTime(sig)})
+	}
+	return c, names, nil
+}
+
 // Join adds to a signed checkpoint the lines of cosignatures that a witness returned, as
 // far as one of the keys has made them. It refuses lines of which one is wrong, and lines
 // of which none is by one of the keys. What is on the checkpoint already stays.

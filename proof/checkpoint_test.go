@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -429,4 +430,28 @@ func FuzzUnsigned(f *testing.F) {
 			t.Errorf("%q is read as %+v", data, c)
 		}
 	})
+}
+
+func TestWhoIsNamedOnACheckpointAndWhenTheySigned(t *testing.T) {
+	t.Parallel()
+	c, at := checkpoint(), instant()
+	signed := sign(t, signer(t, origin, 1), c)
+	signed = append(signed, cosign(t, signer(t, "w.example.org", 2), c)...)
+
+	read, names, err := proof.Signers(signed)
+	if err != nil || read.Text() != c.Text() {
+		t.Fatalf("%+v %v", read, err)
+	}
+	want := []proof.Named{
+		{Name: origin}, {Name: origin, At: at}, {Name: "w.example.org", At: at}, {Name: "w.example.org", At: at},
+	}
+	if !slices.Equal(names, want) {
+		t.Errorf("%+v", names)
+	}
+
+	for _, text := range []string{"", "hello\n", c.Text(), strings.Replace(string(signed), "1204", "01204", 1)} {
+		if _, _, err := proof.Signers([]byte(text)); err == nil {
+			t.Errorf("%.40q is read", text)
+		}
+	}
 }

@@ -111,8 +111,17 @@ func (k Key) Algorithm() string {
 
 // timeOf returns when the signature says that it was made.
 func (k Key) timeOf(sig note.Signature) time.Time {
+	if k.kind == Ed25519 {
+		return time.Time{}
+	}
+	return statedTime(sig)
+}
+
+// statedTime returns when a signature of one of our kinds says that it was made; zero: it
+// is one over the text alone, which says nothing.
+func statedTime(sig note.Signature) time.Time {
 	data, err := base64.StdEncoding.DecodeString(sig.Base64)
-	if err != nil || k.kind == Ed25519 || len(data) < keyHashSize+timeSize {
+	if err != nil || len(data) < keyHashSize+timeSize || len(data) == keyHashSize+ed25519.SignatureSize {
 		return time.Time{}
 	}
 	return time.Unix(int64(binary.BigEndian.Uint64(data[keyHashSize:])), 0).UTC()

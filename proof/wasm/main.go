@@ -7,13 +7,15 @@
 //
 // Guarantees: what package proof guarantees, within the browser of whoever checks.
 //
-// Fails how: it returns {"proven": false, "reason": …}.
+// Fails how: it returns {"proven": false, "unreadable": …, "reason": …}; unreadable: the
+// file is no bundle or no policy, so that nothing is said about what it claims.
 //
 // Not here: the page.
 package main
 
 import (
 	"encoding/json"
+	"errors"
 	"syscall/js"
 
 	"github.com/salga-trust/engine/proof"
@@ -22,7 +24,7 @@ import (
 func main() {
 	js.Global().Set("salgaTrustCheck", js.FuncOf(func(_ js.Value, args []js.Value) any {
 		if len(args) != 2 || args[0].Type() != js.TypeString || args[1].Type() != js.TypeString {
-			return answer(failure{Reason: "give two texts: the bundle and the policy"})
+			return answer(failure{Unreadable: true, Reason: "give two texts: the bundle and the policy"})
 		}
 		return check(args[0].String(), args[1].String())
 	}))
@@ -30,8 +32,9 @@ func main() {
 }
 
 type failure struct {
-	Proven bool   `json:"proven"`
-	Reason string `json:"reason"`
+	Proven     bool   `json:"proven"`
+	Unreadable bool   `json:"unreadable"`
+	Reason     string `json:"reason"`
 }
 
 func check(bundle, policyText string) string {
@@ -39,13 +42,13 @@ func check(bundle, policyText string) string {
 	if policyText != "" {
 		var err error
 		if policy, err = proof.ParsePolicy([]byte(policyText)); err != nil {
-			return answer(failure{Reason: err.Error()})
+			return answer(failure{Unreadable: true, Reason: err.Error()})
 		}
 	}
 
 	report, err := proof.Check([]byte(bundle), policy)
 	if err != nil {
-		return answer(failure{Reason: err.Error()})
+		return answer(failure{Unreadable: errors.Is(err, proof.ErrUnreadable), Reason: err.Error()})
 	}
 	return answer(report)
 }
@@ -53,7 +56,7 @@ func check(bundle, policyText string) string {
 func answer(v any) string {
 	data, err := json.Marshal(v)
 	if err != nil {
-		return `{"proven":false,"reason":"the report cannot be printed"}`
+		return `{"proven":false,"unreadable":true,"reason":"the report cannot be printed"}`
 	}
 	return string(data)
 }
