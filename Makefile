@@ -59,8 +59,18 @@ help: ## Show this help
 run: build ## Run the whole system: trust up, data in .trust, Ctrl-C stops it
 	bin/trust up
 
+# Built for browsers and embedded in bin/trust, but too large to keep in the repository: without it the console checks
+# proofs on the server. wasm_exec.js is of the toolchain that compiles, and only fits what that compiled.
+VERIFIER := http/console/assets/built
+
+.PHONY: verifier
+verifier: ## Build what browsers check proofs with on /console/proof; run, build and test-far do
+	GOOS=js GOARCH=wasm $(GO) build -trimpath -ldflags='-s -w' -o $(VERIFIER)/proof.wasm ./proof/wasm
+	gzip -9nf $(VERIFIER)/proof.wasm
+	install -m 644 "$$($(GO) env GOROOT)/lib/wasm/wasm_exec.js" $(VERIFIER)/wasm_exec.js
+
 .PHONY: build
-build: ## Build bin/trust
+build: verifier ## Build bin/trust
 	$(GO) build -trimpath -o bin/trust ./cmd/trust
 
 .PHONY: test
@@ -73,7 +83,7 @@ test: ## Run the tests that need Go alone, with a Postgres of their own (RACE=-r
 # A far test needs another program or many minutes: func TestFar… in a file …_far_test.go with //go:build far. Packages
 # without such a file are left out, because they would report that they have no tests to run.
 .PHONY: test-far
-test-far: ## Run the tests that need more programs or more time (CONTRIBUTING.md says which)
+test-far: verifier ## Run the tests that need more programs or more time (CONTRIBUTING.md says which)
 	@packages=$$(find . -path './.*' -prune -o -name '*_far_test.go' -exec dirname {} + | sort -u); \
 	[ -n "$$packages" ] || { echo "no far test was found" >&2; exit 1; }; \
 	$(TESTING) set -x; \
@@ -148,7 +158,7 @@ assets: ## Make style.css and htmx.min.js of the console again (needs npm and th
 	cp $(ASSETS)/src/node_modules/htmx.org/dist/htmx.min.js $(ASSETS)/htmx.min.js
 
 .PHONY: screenshots
-screenshots: ## Take the pictures of docs/officer.md again (needs Chromium)
+screenshots: verifier ## Take the pictures of docs/officer.md again (needs Chromium)
 	$(GO) test -count=1 -tags=far -run='^TestFarThePicturesShowWhatThePagesShow$$' ./cmd/trust -screenshots
 	$(GO) test -count=1 -run='^TestThePicturesHaveTheHeadingsOfTheirPages$$' ./http/console -update
 

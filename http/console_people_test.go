@@ -24,7 +24,8 @@ func TestThePageOfAPersonAnswersWhatStoodWhen(t *testing.T) {
 
 	b := officer.browserOf("KZN225")
 	b.get(page).want(200)
-	b.says("Thandi Ṱhaba", "Newsletter", "Was never asked.", "The answer rests on position", "Who looked", "Not sealed")
+	b.says("Thandi Ṱhaba", "Newsletter", "Was never asked.", "The answer rests on position", "Who looked",
+		"Sealed checkpoint of")
 
 	given := time.Now().Add(-48 * time.Hour)
 	clerk.send("POST", "/api/v1/consents", fmt.Sprintf(`{"subject_id":%q,"purpose":"newsletter","language":"zu",

@@ -161,7 +161,7 @@ func (s *server) passFirst(trace *requestTrace, rt *route, token bearer) error {
 // gatesOf returns the gates of a route. What a page asks of the API was counted with the
 // page, unless it has a limit of its own, such as a sign-in.
 func (s *server) gatesOf(trace *requestTrace, rt *route) gates {
-	if trace.inside && (rt.rate == accountRate || rt.rate == publicRate) {
+	if trace.inside && (rt.rate == accountRate || rt.rate == publicRate || rt.rate == assetRate) {
 		return gates{}
 	}
 	return s.gates[rt.rate]

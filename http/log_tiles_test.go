@@ -2,8 +2,10 @@ package http_test
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -15,7 +17,10 @@ import (
 
 // fakeTree is a log in memory of 70 000 events, which has three levels of tiles. It fails
 // with the store.
-type fakeTree struct{ store *fakeStore }
+type fakeTree struct {
+	store *fakeStore
+	shown *atomic.Pointer[[]byte] // the newest checkpoint, empty: none; nil: that of the tree
+}
 
 func treeOfTests() logtest.Tree { return logtest.Grown(70_000, 70_000, "") }
 
@@ -23,7 +28,15 @@ func (f fakeTree) Checkpoint(context.Context) ([]byte, error) {
 	if f.store != nil && f.store.failure() != nil {
 		return nil, f.store.failure()
 	}
-	return []byte("salga.example/log\n70000\nCg==\n\n\u2014 salga.example/log AAAA\n"), nil
+	if f.shown != nil && f.shown.Load() != nil {
+		if len(*f.shown.Load()) == 0 {
+			return nil, domain.Refuse(domain.CodeNotFound, "No checkpoint has been signed yet.")
+		}
+		return *f.shown.Load(), nil
+	}
+	root := proof.Sum(nil) // nobody looks at it
+	return fmt.Appendf(nil, "salga.example/log\n70000\n%s\n\n\u2014 salga.example/log AAAAAAA=\n",
+		base64.StdEncoding.EncodeToString(root[:])), nil
 }
 
 func (f fakeTree) Tile(_ context.Context, level int, index uint64, width int) ([]proof.Hash, error) {

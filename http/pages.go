@@ -19,7 +19,7 @@ import (
 // may open them is said here, as for every route.
 func pages() []route {
 	return slices.Concat(framePages(), minePages(), peoplePages(), decisionForms(), personForms(), accountForms(),
-		rightsPages(), programPages(), recordPages(), systemPages())
+		rightsPages(), programPages(), recordPages(), systemPages(), proofPages())
 }
 
 // framePages are those around all others.

@@ -67,7 +67,7 @@ func newRealWorld(t *testing.T, settings ...func(*pgxpool.Config)) (*world, *pgx
 		Version: "0.1.0", Metrics: prometheus.NewRegistry(),
 		Tokens: apphttp.Tokens{Secret: []byte(secret), Issuer: "trust", Audience: "trust", Access: time.Hour},
 		Ready:  func(context.Context) apphttp.ReadyState { return apphttp.ReadyState{} },
-		System: noSystem, Tree: fakeTree{},
+		System: noSystem, Tree: fakeTree{shown: &w.shown},
 		Logger: slog.New(slog.NewJSONHandler(w.log, nil)),
 	})
 	must(t, err)

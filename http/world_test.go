@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,6 +48,9 @@ type world struct {
 	injecting bool
 	// admins are those that adminFor returns, by the code of their tenant.
 	admins map[string]*person
+
+	// shown is the newest checkpoint: see fakeTree.
+	shown atomic.Pointer[[]byte]
 
 	mu      sync.Mutex
 	now     time.Time
@@ -105,7 +109,7 @@ func newWorld(t testing.TB, settings ...func(*apphttp.Config)) *world {
 	})
 
 	config := apphttp.Config{
-		Commands: w.handler, Queries: w.queries, Reports: w.reports, Tree: fakeTree{w.store},
+		Commands: w.handler, Queries: w.queries, Reports: w.reports, Tree: fakeTree{w.store, &w.shown},
 		Version: "0.1.0", Now: w.clock,
 		Metrics: prometheus.NewRegistry(),
 		Tokens:  apphttp.Tokens{Secret: []byte(secret), Issuer: "trust", Audience: "trust", Access: 30 * time.Minute},

@@ -6,50 +6,97 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"io"
 	"io/fs"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 
 	"github.com/salga-trust/engine/http/client"
 )
 
-//go:embed assets/*.css assets/*.js assets/*.svg
+// What make verifier makes is in built; in a plain checkout, that folder only says so.
+//
+//go:embed assets/*.css assets/*.js assets/*.svg assets/built
 var assetFiles embed.FS
 
-// asset is a file of the look.
+// asset is a file that pages are made of.
 type asset struct {
-	media         string
-	plain, packed []byte
-	version       string // of its content
+	media   string
+	plain   []byte // nil: it is kept packed alone
+	packed  []byte
+	version string // of its content
 }
 
 // assets holds the files by name, read and packed once.
 //
 //nolint:gochecknoglobals // read once, never written
-var assets = sync.OnceValues(func() (map[string]asset, error) {
-	media := map[string]string{
-		".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml",
+var assets = sync.OnceValues(func() (map[string]asset, error) { return readAssets(assetFiles) })
+
+// readAssets reads the files by name. One that is packed already is known by the name of
+// what is in it, which is large, and rarely asked for plain.
+func readAssets(files fs.FS) (map[string]asset, error) {
+	names, err := fs.Glob(files, "assets/*.*")
+	if err != nil {
+		return nil, err
 	}
-	names, err := fs.Glob(assetFiles, "assets/*.*")
+	built, err := fs.Glob(files, "assets/built/*.*")
 	if err != nil {
 		return nil, err
 	}
 
 	all := map[string]asset{}
-	for _, name := range names {
-		content, err := assetFiles.ReadFile(name)
+	for _, file := range slices.Concat(names, built) {
+		content, err := fs.ReadFile(files, file)
 		if err != nil {
 			return nil, err
 		}
 		sum := sha256.Sum256(content)
-		all[path.Base(name)] = asset{
-			media: media[path.Ext(name)], plain: content, packed: pack(content), version: hex.EncodeToString(sum[:6]),
+		a := asset{version: hex.EncodeToString(sum[:6])}
+
+		name, isPacked := strings.CutSuffix(path.Base(file), ".gz")
+		if a.media = mediaOf(name); a.media == "" {
+			continue
 		}
+		if isPacked {
+			a.packed = content
+		} else {
+			a.plain, a.packed = content, pack(content)
+		}
+		all[name] = a
 	}
 	return all, nil
-})
+}
+
+// mediaOf returns the type of an asset by its name; empty: it is none.
+func mediaOf(name string) string {
+	switch path.Ext(name) {
+	case ".css":
+		return "text/css; charset=utf-8"
+	case ".js":
+		return "text/javascript; charset=utf-8"
+	case ".svg":
+		return "image/svg+xml"
+	case ".wasm":
+		return "application/wasm"
+	default:
+		return ""
+	}
+}
+
+// unpacked returns the file as it is.
+func (a asset) unpacked() ([]byte, error) {
+	if a.plain != nil {
+		return a.plain, nil
+	}
+	r, err := gzip.NewReader(bytes.NewReader(a.packed))
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(r)
+}
 
 func pack(content []byte) []byte {
 	var packed bytes.Buffer
@@ -66,7 +113,7 @@ func assetLink(name string) (string, error) {
 	return "/console/assets/" + name + "?v=" + all[name].version, err
 }
 
-// Asset serves a file of the look.
+// Asset serves a file that pages are made of.
 func (c *Console) Asset(v *Visit) error {
 	all, err := assets()
 	if err != nil {
@@ -76,18 +123,27 @@ func (c *Console) Asset(v *Visit) error {
 	if !is {
 		return refusal(http.StatusNotFound, client.ProblemCodeNotFound)
 	}
+	var plain []byte
+	if !v.unpacks() {
+		if plain, err = file.unpacked(); err != nil {
+			return err
+		}
+	}
 
 	v.w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
-	v.send(http.StatusOK, file.media, file.plain, file.packed)
+	v.send(http.StatusOK, file.media, plain, file.packed)
 	return nil
 }
+
+// unpacks reports whether the browser can unpack what is packed.
+func (v *Visit) unpacks() bool { return strings.Contains(v.r.Header.Get("Accept-Encoding"), "gzip") }
 
 // send writes an answer, packed if the browser can unpack it.
 func (v *Visit) send(status int, media string, plain, packed []byte) {
 	h := v.w.Header()
 	h.Set("Content-Type", media)
 	h.Add("Vary", "Accept-Encoding")
-	if strings.Contains(v.r.Header.Get("Accept-Encoding"), "gzip") {
+	if v.unpacks() {
 		h.Set("Content-Encoding", "gzip")
 		plain = packed
 	}

@@ -14,6 +14,7 @@ import (
 // personView is everything about one person that the visitor may see.
 type personView struct {
 	Person client.UserBody
+	Seal   seal
 
 	// First is set on the first page of the timeline, which alone has all the rest.
 	First bool
@@ -55,6 +56,9 @@ func (c *Console) Person(v *Visit) error {
 	}
 
 	p := personView{Person: got.Body, First: v.Value("after") == ""}
+	if p.Seal, err = v.seal(); err != nil {
+		return err
+	}
 	if !v.May("page_person_reads") {
 		return v.personForFieldWorker(p)
 	}

@@ -25,11 +25,16 @@ func (v *Visit) stream(path, name string) error {
 		return err
 	}
 
-	e := &client.Error{Header: refused.header}
-	if json.Unmarshal(refused.body.Bytes(), &e.Problem) != nil {
+	return refusedWith(refused.status, refused.header, refused.body.Bytes())
+}
+
+// refusedWith returns a refusal of the API that its client did not read.
+func refusedWith(status int, header http.Header, body []byte) error {
+	e := &client.Error{Header: header}
+	if json.Unmarshal(body, &e.Problem) != nil {
 		return errors.New("console: the API refused without a problem")
 	}
-	e.Status = int64(refused.status)
+	e.Status = int64(status)
 	return e
 }
 

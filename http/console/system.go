@@ -12,6 +12,7 @@ import (
 type systemView struct {
 	client.SystemBody
 
+	Seal   seal
 	Chart  chart
 	Lagged bool // whether there is anything to draw
 	// Since and Events say how much has happened since a first look at the page; zero:
@@ -31,6 +32,9 @@ func (c *Console) System(v *Visit) error {
 	}
 
 	s := systemView{SystemBody: state.Body, Chart: lags(state.Body)}
+	if s.Seal, err = v.seal(); err != nil {
+		return err
+	}
 	s.Lagged = slices.ContainsFunc(s.Followers, func(f client.FollowerBody) bool { return f.Lag > 0 })
 	v.Position = s.Position
 	from, since := s.Position, s.CheckedAt

@@ -50,12 +50,17 @@ func (c *Console) visit(w http.ResponseWriter, r *http.Request) *Visit {
 
 // secure sets the headers of every page.
 func secure(h http.Header) {
-	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "+
-		"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("Content-Security-Policy", contentPolicy("'self'"))
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-store")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Add("Vary", "Cookie, Accept-Language")
+}
+
+// contentPolicy returns the policy of a page, whose scripts come from there.
+func contentPolicy(scripts string) string {
+	return "default-src 'none'; script-src " + scripts + "; style-src 'self'; img-src 'self'; " +
+		"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 }
 
 // receive reads a posted form. One that another site had the browser send is refused.
@@ -69,12 +74,17 @@ func (v *Visit) receive() error {
 
 	media, _, err := mime.ParseMediaType(v.r.Header.Get("Content-Type"))
 	empty := v.r.ContentLength == 0
-	if !empty && (err != nil || media != "application/x-www-form-urlencoded") {
+	files := v.takesFiles() && media == "multipart/form-data"
+	if !empty && !files && (err != nil || media != "application/x-www-form-urlencoded") {
 		return refusal(http.StatusUnsupportedMediaType, client.ProblemCodeUnsupportedMediaType)
 	}
 
 	v.r.Body = http.MaxBytesReader(v.w, v.r.Body, maxForm)
-	err = v.r.ParseForm()
+	if files {
+		err = v.r.ParseMultipartForm(maxForm) // all of it fits into memory
+	} else {
+		err = v.r.ParseForm()
+	}
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		return refusal(http.StatusRequestEntityTooLarge, client.ProblemCodeTooLarge)
 	}
