@@ -36,6 +36,10 @@ type handler struct {
 // end: somebody else moved it. The next poll reads where it is.
 var errMoved = errors.New("the checkpoint was moved")
 
+// ErrTooSlow is for a follower that cannot apply so many events at once in time: the next
+// range is shorter.
+var ErrTooSlow = errors.New("it takes too long for what the follower writes to")
+
 var errPanicked = errors.New("the follower panicked; the log has the stack")
 
 // handle applies a range. term is the leadership; the message's own context ends later.
@@ -139,17 +143,20 @@ func (h *handler) events(term context.Context, s span, ahead *[]domain.Recorded)
 	return h.read(term, h.conn, s)
 }
 
+// caught turns a panic of the follower into an error like any other.
+func (h *handler) caught(term context.Context, err *error) {
+	if cause := recover(); cause != nil {
+		h.logger.ErrorContext(term, "follower panicked", slog.String("stack", string(debug.Stack())))
+		*err = errPanicked
+		// The transaction may be in any state.
+		h.close(term)
+	}
+}
+
 // applyIn applies events and moves the checkpoint. done tells that the range had been
-// applied before. A panic of the follower becomes an error like any other.
+// applied before.
 func (h *handler) applyIn(term context.Context, tx pgx.Tx, events []domain.Recorded, s span) (done bool, err error) {
-	defer func() {
-		if cause := recover(); cause != nil {
-			h.logger.ErrorContext(term, "follower panicked", slog.String("stack", string(debug.Stack())))
-			err = errPanicked
-			// The transaction may be in any state.
-			h.close(term)
-		}
-	}()
+	defer h.caught(term, &err)
 
 	if err := h.Apply(term, Tx{Tx: tx, Log: h.reader}, events, s.UpTo); err != nil {
 		return false, err
@@ -224,6 +231,11 @@ func (h *handler) failed(term context.Context, s span, cause error, lost bool, t
 		return
 	}
 
+	if h.outside(term, s.After, cause) {
+		h.pace.rest()
+		return
+	}
+
 	found := judge(cause, lost, took)
 	if found == hopeless {
 		h.depose(cause)
@@ -266,12 +278,7 @@ func (h *handler) wentBackwards(term context.Context, cause *BackwardsError) {
 		return // the next poll tries again
 	}
 	h.halt(term, cause.Position, cause.Error())
-
-	if h.said != cause.Error() {
-		h.said = cause.Error()
-		h.logger.ErrorContext(term, "cannot follow", slog.Int64("after", cause.Position), slog.String("error", h.said),
-			slog.Bool("halted", true))
-	}
+	h.say(term, cause.Position, cause.Error())
 }
 
 // halt makes the halt visible, unless a rebuild has just moved the table past the event.

@@ -37,7 +37,7 @@ func judge(err error, lost bool, took time.Duration) verdict {
 	switch {
 	case errors.Is(err, errPanicked):
 		return atFault
-	case errors.Is(err, errTooLong):
+	case errors.Is(err, errTooLong), errors.Is(err, ErrTooSlow):
 		return tooSlow
 	}
 
@@ -75,7 +75,7 @@ func stepsDown(err error) bool { return errors.Is(err, errSilent) || errors.Is(e
 // Describe says what is wrong, for operators. It repeats only texts that are known to
 // hold no value of an event or a row.
 func Describe(err error) string {
-	for _, safe := range []error{errDeposed, errPanicked, errMoved, errSilent, errStalled, errTooLong} {
+	for _, safe := range []error{errDeposed, errPanicked, errMoved, errSilent, errStalled, errTooLong, ErrTooSlow} {
 		if errors.Is(err, safe) {
 			return safe.Error()
 		}
@@ -89,6 +89,12 @@ func Describe(err error) string {
 	}
 	if plain, ok := errors.AsType[*PlainError](err); ok {
 		return plain.Error()
+	}
+	if away, ok := errors.AsType[*AwayError](err); ok {
+		return away.Error()
+	}
+	if behind, ok := errors.AsType[*BehindError](err); ok {
+		return behind.Error()
 	}
 	if forged, ok := errors.AsType[*eventstore.ForgedError](err); ok {
 		return forged.Error() + "; see docs/operator.md, A forged event"

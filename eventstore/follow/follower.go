@@ -2,6 +2,7 @@ package follow
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/jackc/pgx/v5"
 
@@ -39,6 +40,15 @@ type Unread interface {
 	Unread()
 }
 
+// Watched is a follower whose work lies outside of the database, where it may be lost or
+// hindered while the log is quiet. Its leader calls Check when its term begins, and then
+// every few seconds between ranges, in a transaction that is rolled back. An error counts
+// like one of Apply; no error ends a halt, unless there are events still to be applied.
+type Watched interface {
+	Follower
+	Check(ctx context.Context, tx Tx) error
+}
+
 // Tx is the transaction in which a follower applies events. Log reads earlier events.
 type Tx struct {
 	pgx.Tx
@@ -55,3 +65,24 @@ type PlainError struct {
 func (e *PlainError) Error() string { return e.Text }
 
 func (e *PlainError) Unwrap() error { return e.Err }
+
+// AwayError says that what a follower writes to, outside of the database, does not take
+// it now. No event is to blame: the follower halts visibly with this text, which holds no
+// value of an event, and tries again in at most about five seconds.
+type AwayError struct {
+	Text string
+	Err  error // the cause, not shown; nil: none
+}
+
+func (e *AwayError) Error() string { return e.Text }
+
+func (e *AwayError) Unwrap() error { return e.Err }
+
+// BehindError says that what a follower did outside of the database is not there any more
+// after a position before its checkpoint. The checkpoint goes back to that position, so
+// that it is done again.
+type BehindError struct{ Position int64 }
+
+func (e *BehindError) Error() string {
+	return fmt.Sprintf("what was done after event %d is lost; it is done again", e.Position)
+}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -77,6 +78,14 @@ func (r *runner) follow(term context.Context, depose context.CancelCauseFunc, ep
 
 	h := &handler{runner: r, depose: depose, epoch: epoch, pace: pace, ahead: ahead{runner: r}, progress: progress}
 	defer h.end(term)
+	if watched, is := r.Follower.(Watched); is {
+		watching, stop := context.WithCancel(term)
+		var ended sync.WaitGroup
+		ended.Go(func() { h.watch(watching, watched) })
+		defer ended.Wait()
+		defer stop()
+	}
+
 	router.AddConsumerHandler(r.Name(), topic, subscriber, func(m *message.Message) error {
 		h.handle(term, m)
 		return nil
