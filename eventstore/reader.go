@@ -34,6 +34,49 @@ func NewReader(ctx context.Context, db Querier, masterKey []byte) (*Reader, erro
 	return &Reader{vault: v}, nil
 }
 
+// Closed is Range with every personal part left closed, for whatever hands events on: it
+// reads no key.
+func (r *Reader) Closed(ctx context.Context, db Querier, after, upTo int64) ([]domain.Recorded, error) {
+	found, err := db.Query(ctx, "select "+columns+inRange, after, upTo)
+	rows, err := everyRow(after, upTo, found, err)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.vault.check(ctx, rows, askingOf(db)); err != nil {
+		return nil, err
+	}
+	return withheld(rows)
+}
+
+// MunicipalityCode returns the code under which a tenant was registered, which never
+// changes; empty: it never was.
+func (r *Reader) MunicipalityCode(ctx context.Context, db Querier, tenant domain.TenantID) (string, error) {
+	const sql = "select " + columns + ` from trust.events
+		where tenant_id = $1 and stream_type = 'municipality' and stream_id = $1 and version = 1`
+
+	if tenant.IsPlatform() {
+		return domain.PlatformCode, nil
+	}
+	rows, err := collect(db.Query(ctx, sql, [16]byte(tenant.UUID)))
+	if err != nil {
+		return "", Unavailable(err)
+	}
+	if err := r.vault.check(ctx, rows, askingOf(db)); err != nil {
+		return "", err
+	}
+	events, err := withheld(rows)
+	if err != nil {
+		return "", err
+	}
+
+	for _, e := range events {
+		if registered, is := e.Event.(*domain.MunicipalityRegistered); is {
+			return registered.Code, nil
+		}
+	}
+	return "", nil
+}
+
 const inRange = ` from trust.events where position > $1 and position <= $2 order by position`
 
 // Range reads the events with after < position ≤ upTo in order, with personal parts
@@ -281,6 +324,13 @@ func (r *Reader) keys(ctx context.Context, db Querier, rows []row, kinds ...byte
 func Head(ctx context.Context, db Querier) (position int64, err error) {
 	err = db.QueryRow(ctx, "select position from trust.head()").Scan(&position)
 	return position, Unavailable(err)
+}
+
+// EventAt returns the id of the event at a position; the zero id: there is none.
+func EventAt(ctx context.Context, db Querier, position int64) (uuid.UUID, error) {
+	var id uuid.NullUUID
+	err := db.QueryRow(ctx, "select trust.event_at($1)", position).Scan(&id)
+	return id.UUID, Unavailable(err)
 }
 
 // GapError says that a position is missing: the log is damaged, or was read by a role
