@@ -24,7 +24,7 @@ const (
 // newAPI returns the routes of the API on an open log.
 func newAPI(o *opened, log *slog.Logger) (http.Handler, error) {
 	c := o.config
-	queries, observer := projections.NewQueries(o.pool), follow.NewObserver(o.pool, followers()...)
+	queries, observer := projections.NewQueries(o.pool), follow.NewObserver(o.pool, observed(o.config)...)
 
 	metrics := prometheus.NewRegistry()
 	for _, collector := range []prometheus.Collector{

@@ -85,6 +85,11 @@ func TestWrongUsageExitsWith2AndOneLine(t *testing.T) {
 			"ENVIRONMENT=production", "ALLOWED_ORIGINS=https://a.example",
 			"DATABASE_URL=",
 		}, []string{"up"}, "DATABASE_URL_API is not set"},
+		"a relay to nowhere": {nil, []string{"relay"}, "RELAY_URL is not set"},
+		"a relay that is misspelt": {
+			[]string{"RELAY_URL=nats:relay:hunter2@nats"}, []string{"relay"}, "RELAY_URL is not a list",
+		},
+		"a relay from nowhere": {nil, []string{"relay", "--from", "0"}, "positions count from 1"},
 		"no time for an answer": {
 			[]string{"REQUEST_TIMEOUT=0"},
 			[]string{"serve"},

@@ -5,7 +5,9 @@ import (
 	"strings"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/eventstore/follow"
+	"github.com/salga-trust/engine/eventstore/relay"
 	"github.com/salga-trust/engine/eventstore/seal"
 	"github.com/salga-trust/engine/projections"
 )
@@ -15,6 +17,16 @@ import (
 // it here.
 func followers() []follow.Follower {
 	return append(projections.Followers(), &seal.Sealer{})
+}
+
+// observed lists what status and metrics show: besides followers, the relay, if the
+// settings say where to. It has a command of its own, because it needs more than the log.
+func observed(c *settings.Config) []follow.Follower {
+	all := followers()
+	if c.Relay.URL != "" {
+		all = append(all, &relay.Relay{})
+	}
+	return all
 }
 
 // namesOf lists the names of followers, as help texts and errors show them.

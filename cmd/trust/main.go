@@ -20,6 +20,7 @@ type cli struct {
 	Up      upCmd      `cmd:"" help:"Run everything on a bare machine: Postgres, migrations, import, API, projectors."`
 	Serve   serveCmd   `cmd:"" help:"Run only the API."`
 	Project projectCmd `cmd:"" help:"Run projectors, which follow the log: ${followers}, or all."`
+	Relay   relayCmd   `cmd:"" help:"Publish the log to NATS JetStream, for other systems."`
 	Migrate migrateCmd `cmd:"" help:"Bring the database schema up to date."`
 	Import  struct {
 		Municipalities importMunicipalitiesCmd `cmd:"" help:"Register municipalities; safe to repeat."`

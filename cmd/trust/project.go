@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"strings"
-	"time"
 
-	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/eventstore/follow"
 )
@@ -33,13 +30,8 @@ func (pr projectCmd) Run(ctx context.Context, p *program) error {
 	}
 	defer o.close(ctx)
 
-	// A login that may not do this work is refused at once. The worker waits for a
-	// database that is away.
-	asking, done := context.WithTimeout(ctx, time.Second)
-	defer done()
-	if refused, ok := errors.AsType[*exit.Error](exit.Explain(checkServes(asking, o.pool))); ok &&
-		refused.Code == exit.CodeUsage {
-		return refused
+	if err := refuseLogin(ctx, o); err != nil {
+		return err
 	}
 
 	c := o.config
@@ -63,14 +55,5 @@ func (pr projectCmd) Run(ctx context.Context, p *program) error {
 	}
 	go func() { stop(watchMasterKey(ctx, o.pool, c, false)) }()
 
-	err = worker.Run(ctx)
-	if errors.Is(err, follow.ErrWrongLogin) {
-		return exit.WrongUsage(
-			"the login of DATABASE_URL_PROJECTOR is not in the role trust_projector, so it may not follow the log; " +
-				"set a login that is")
-	}
-	if err != nil {
-		return explainKey(c, err)
-	}
-	return whyEnded(told, ctx)
+	return explainFollowing(c, worker.Run(ctx), told, ctx)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/eventstore/follow"
+	"github.com/salga-trust/engine/eventstore/relay"
 )
 
 type statusCmd struct {
@@ -33,7 +35,7 @@ func (s statusCmd) Run(ctx context.Context, p *program) error {
 
 	within, cancel := context.WithTimeout(ctx, openLimit)
 	defer cancel()
-	status, err := follow.NewObserver(o.pool, followers()...).Status(within)
+	status, err := follow.NewObserver(o.pool, observed(o.config)...).Status(within)
 	if err != nil {
 		return exit.Explain(err)
 	}
@@ -134,6 +136,9 @@ func stateOf(status follow.Status, troubles []string) error {
 	if len(ahead) > 0 {
 		wrong = append(wrong, "ahead of the log: "+strings.Join(ahead, ", ")+
 			"; the log went backwards, so run trust log renew, and trust rebuild for each of these")
+	}
+	if slices.Contains(ahead, relay.Name) {
+		wrong = append(wrong, "for the relay, run trust relay --from instead: docs/relay.md")
 	}
 	if halted := names[follow.Halted]; len(halted) > 0 {
 		wrong = append(wrong, "halted: "+strings.Join(halted, ", ")+

@@ -13,18 +13,21 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/eventstore/relay"
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
 // Acknowledged commands stay, whatever is killed: 32 clients send 5 000 commands, and
 // send those without an answer again under their idempotency key, while Postgres, the
-// API and each projector are killed again and again.
+// API, each projector and the relay are killed again and again.
 func TestFarNothingAcknowledgedIsLostOrDoubledWhateverIsKilled(t *testing.T) {
 	t.Parallel()
 	const clients, commands, kills = 32, 5000, 15
-	s := newSite(t, "RATE_LIMIT=off")
+	address, js := natsServer(t)
+	s := newSite(t, "RATE_LIMIT=off", "RELAY_URL="+address)
 	s.start("up")
 	pgtest.Eventually(t, "the system is ready", s.ready)
 
@@ -69,14 +72,42 @@ func TestFarNothingAcknowledgedIsLostOrDoubledWhateverIsKilled(t *testing.T) {
 	}
 	s.matches(t, s.kept()["DATABASE_URL"], done)
 	s.run("verify").expect(t, exit.CodeDone, "events verified")
-	s.run("status").expect(t, exit.CodeDone, "running")
+	pgtest.Eventually(t, "everything is published", func() bool {
+		return s.run("status").code == exit.CodeDone && s.caughtUp()
+	})
+	s.published(t, s.kept()["DATABASE_URL"], js)
+}
+
+// published compares the stream with the log: the same events, in order, each once.
+func (s *site) published(t *testing.T, database string, js jetstream.JetStream) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), database)
+	must(t, err)
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	found, err := conn.Query(t.Context(), "select event_id::text from trust.events order by position")
+	must(t, err)
+	ids, err := pgx.CollectRows(found, pgx.RowTo[string])
+	must(t, err)
+
+	stream, err := js.Stream(t.Context(), "TRUST")
+	must(t, err)
+	if n := stream.CachedInfo().State.LastSeq; n != uint64(len(ids)) {
+		t.Fatalf("%d messages of %d events", n, len(ids))
+	}
+	for i, id := range ids {
+		m, err := stream.GetMsg(t.Context(), uint64(i)+1)
+		must(t, err)
+		if got := m.Header.Get(jetstream.MsgIDHeader); got != id {
+			t.Fatalf("message %d is of event %s; want %s", i+1, got, id)
+		}
+	}
 }
 
 // killAtRandom kills one part after another until the load is over, and lets the load go
 // on in between.
 func (s *site) killAtRandom(load context.Context, t *testing.T, done *acknowledged) (kills int) {
 	t.Helper()
-	names := partsOfUp()
+	names := append(partsOfUp(), relay.Name)
 	random := rand.New(rand.NewPCG(1, 2))
 	for load.Err() == nil {
 		name := names[kills%len(names)]

@@ -123,6 +123,13 @@ func (s *system) launch(ctx context.Context) error {
 		}
 		s.parts.Keep(s.parts.Clients, worker)
 	}
+	if s.from.config.Relay.URL != "" {
+		relay, err := s.own("relay", "relay")
+		if err != nil {
+			return err
+		}
+		s.parts.Keep(s.parts.Clients, relay)
+	}
 	s.parts.Clients.Go(s.welcome)
 	return nil
 }

@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"net/url"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,6 +24,9 @@ import (
 // minKey is the least length of a secret, in characters: with 5 bits a character, as made
 // here, 32 carry 160.
 const minKey = 32
+
+// streamPattern is a name that every version of NATS takes.
+var streamPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // Config is the whole configuration, checked. A command demands the parts that it needs
 // with Need and the like.
@@ -50,6 +55,7 @@ type Config struct {
 	RefreshTTL  time.Duration
 	RequireTOTP []domain.Role
 	Mail        *mail.Server // nil: this server sends none
+	Relay       Relay
 	RedisURL    string
 	RateLimit   bool
 	Limits      Limits
@@ -60,6 +66,13 @@ type Config struct {
 	LogFormat string
 	PoolSize  int
 	PageSize  int
+}
+
+// Relay is where the log is published to.
+type Relay struct {
+	URL       string // of servers of NATS, separated by commas; empty: nowhere
+	Stream    string
+	CredsFile string // empty: none
 }
 
 // Limits are how many requests one account or address may make, within the time that the
@@ -75,7 +88,8 @@ type Limits struct {
 func Check(s Settings) (*Config, error) {
 	c := &Config{Settings: s, DataDir: s.DataDir}
 	for _, read := range []func(Settings) error{
-		c.readMode, c.readSecrets, c.readLog, c.readURLs, c.readMail, c.readHTTP, c.readLimits, c.readSizes,
+		c.readMode, c.readSecrets, c.readLog, c.readURLs, c.readMail, c.readRelay, c.readHTTP, c.readLimits,
+		c.readSizes,
 	} {
 		if err := read(s); err != nil {
 			return nil, err
@@ -237,6 +251,37 @@ func (c *Config) readMail(s Settings) (err error) {
 	default:
 		return exit.WrongUsage("SMTP_URL %s; correct it", err)
 	}
+}
+
+// readRelay reads where the log is published to. What leaves names nobody, but says a lot
+// about what somebody without a name does: in production it does not leave in the clear.
+func (c *Config) readRelay(s Settings) error {
+	c.Relay = Relay{URL: s.Get("RELAY_URL"), Stream: s.Get("RELAY_STREAM"), CredsFile: s.Get("RELAY_CREDS_FILE")}
+	if !streamPattern.MatchString(c.Relay.Stream) {
+		return exit.WrongUsage(
+			"RELAY_STREAM cannot name a stream; give 1 to 64 letters, digits, hyphens and underscores")
+	}
+	if c.Relay.URL == "" {
+		return nil
+	}
+
+	for address := range strings.SplitSeq(c.Relay.URL, ",") {
+		server, err := url.Parse(strings.TrimSpace(address))
+		if err != nil || server.Scheme != "nats" && server.Scheme != "tls" || server.Hostname() == "" {
+			return exit.WrongUsage("RELAY_URL is not a list like tls://nats.example.org:4222; correct it")
+		}
+		if c.Production && server.Scheme != "tls" && !isLoopback(server.Hostname()) {
+			return exit.WrongUsage("RELAY_URL has no TLS, which production accepts only on a loopback address; " +
+				"begin it with tls://")
+		}
+	}
+	return nil
+}
+
+// isLoopback tells whether a host is this machine.
+func isLoopback(host string) bool {
+	address, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && address.IsLoopback()
 }
 
 func (c *Config) readHTTP(s Settings) error {

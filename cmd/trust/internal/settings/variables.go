@@ -92,6 +92,17 @@ func variables() []variable {
 		},
 
 		{
+			name: "RELAY_URL", secret: true,
+			meaning: "servers of NATS to publish the log to, tls://user:password@host:port or nats://…, separated by " +
+				"commas; unset: nothing is published",
+		},
+		{name: "RELAY_STREAM", fallback: "TRUST", meaning: "stream of JetStream that trust relay publishes to"},
+		{
+			name:    "RELAY_CREDS_FILE",
+			meaning: "file with the credentials of the relay's user of NATS; unset: those in RELAY_URL, if any",
+		},
+
+		{
 			name:    "REDIS_URL",
 			meaning: "keeps rate limits for several API processes; unset: each keeps its own in memory",
 		},
@@ -182,6 +193,8 @@ type Flags struct {
 	RefreshTokenDays     string `name:"refresh-token-expire-days" group:"settings" placeholder:"N" help:"${REFRESH_TOKEN_EXPIRE_DAYS}"`
 	RequireTOTP          string `name:"require-totp" group:"settings" placeholder:"LIST" help:"${REQUIRE_TOTP}"`
 	SMTPFrom             string `name:"smtp-from" group:"settings" placeholder:"ADDRESS" help:"${SMTP_FROM}"`
+	RelayStream          string `name:"relay-stream" group:"settings" placeholder:"NAME" help:"${RELAY_STREAM}"`
+	RelayCredsFile       string `name:"relay-creds-file" group:"settings" placeholder:"FILE" help:"${RELAY_CREDS_FILE}"`
 	RedisURL             string `name:"redis-url" group:"settings" placeholder:"URL" help:"${REDIS_URL}"`
 	RateLimit            string `name:"rate-limit" group:"settings" placeholder:"on|off" help:"${RATE_LIMIT}"`
 	LimitLoginAccount    string `name:"rate-limit-login-account" group:"settings" placeholder:"N" help:"${RATE_LIMIT_LOGIN_ACCOUNT}"`
