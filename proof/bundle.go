@@ -23,8 +23,9 @@ type Bundle struct {
 	Stream []Evidence
 	// Notice is the event that published the words; nil: they are built in, or unknown.
 	Notice *Evidence
-	// StreamEnd says with the signature of the log that the stream ends there.
-	StreamEnd  StreamEnd
+	// StreamEnd is the event by which the log states where the stream ended when the
+	// bundle was issued. It is no proof of absence: it makes a lie provable for ever.
+	StreamEnd  Evidence
 	Checkpoint []byte // signed and cosigned
 	Policy     *Policy
 }
@@ -35,13 +36,6 @@ type Evidence struct {
 
 	Payload []byte // the exact bytes
 	Path    []Hash // from the leaf to the root of the checkpoint
-}
-
-// StreamEnd is the statement that a stream has so many events and no more, as of a size
-// of the log. It is no proof of absence: it makes a lie provable for ever.
-type StreamEnd struct {
-	Version int32
-	AsOf    uint64
 }
 
 // MaxBundle bounds a bundle: what is larger is not read.
@@ -78,7 +72,7 @@ type (
 		Receipt    Receipt         `json:"receipt"`
 		Stream     []eventJSON     `json:"stream"`
 		Notice     *eventJSON      `json:"notice"`
-		StreamEnd  streamEndJSON   `json:"stream_end"`
+		StreamEnd  eventJSON       `json:"stream_end"`
 		Checkpoint string          `json:"checkpoint"`
 		Policy     string          `json:"policy"`
 		Signatures *signaturesJSON `json:"signatures,omitzero"` // over everything else
@@ -102,10 +96,6 @@ type (
 		Sealed      *string    `json:"sealed_sha256"`
 		Metadata    string     `json:"metadata_sha256"`
 		TLogProof   string     `json:"tlog_proof"`
-	}
-	streamEndJSON struct {
-		Version int32  `json:"version"`
-		AsOf    string `json:"as_of_position"`
 	}
 	signaturesJSON struct {
 		Ed25519 signatureJSON `json:"ed25519"`
@@ -148,7 +138,7 @@ func (s *Signer) SignBundle(b Bundle) ([]byte, error) {
 func (b Bundle) wire() bundleJSON {
 	wire := bundleJSON{
 		Type: bundleType, Version: bundleVersion, Receipt: b.Receipt, Stream: []eventJSON{},
-		StreamEnd:  streamEndJSON{b.StreamEnd.Version, strconv.FormatUint(b.StreamEnd.AsOf, 10)},
+		StreamEnd:  b.StreamEnd.wire(b.Checkpoint),
 		Checkpoint: string(b.Checkpoint), Policy: b.Policy.Text(),
 	}
 	for _, e := range b.Stream {
@@ -266,10 +256,9 @@ func (w bundleJSON) read() (signedBundle, error) {
 	if b.Policy, err = ParsePolicy([]byte(w.Policy)); err != nil {
 		return signedBundle{}, unreadable("in the bundle: %v", err)
 	}
-	if b.StreamEnd.AsOf, err = size(w.StreamEnd.AsOf); err != nil {
-		return signedBundle{}, unreadable("the position of the stream's end: %v", err)
+	if b.StreamEnd, err = w.StreamEnd.read(b.Checkpoint); err != nil {
+		return signedBundle{}, unreadable("the statement of the stream's end: %v", err)
 	}
-	b.StreamEnd.Version = w.StreamEnd.Version
 
 	for _, wire := range w.Stream {
 		e, err := wire.read(b.Checkpoint)

@@ -33,6 +33,7 @@ type world struct {
 	tree   *tree
 	stream []proof.Evidence
 	notice *proof.Evidence
+	end    *proof.Evidence
 	filler int
 }
 
@@ -89,6 +90,27 @@ func (w *world) publish(payload string) {
 	w.notice = &e
 }
 
+// issue states where the person's stream ends.
+func (w *world) issue() *proof.Evidence {
+	w.t.Helper()
+	return w.state(statement(len(w.stream)))
+}
+
+// statement is the payload that states the end of the person's stream.
+func statement(version int) string {
+	return fmt.Sprintf(`{"receipt_id":%q,"consent_id":%q,"purpose":"newsletter","stream_type":"consent",`+
+		`"stream_id":%q,"stream_version":%d}`, id("000000001234"), consentID(), exampleHeader().StreamID, version)
+}
+
+func (w *world) state(payload string) *proof.Evidence {
+	w.t.Helper()
+	h := exampleHeader()
+	h.StreamType, h.EventType = "proof", "proof.issued.v1"
+	e := w.event(h, payload)
+	w.end = &e
+	return w.end
+}
+
 func (w *world) event(h proof.Header, payload string) proof.Evidence {
 	w.t.Helper()
 	h.Position = int64(len(w.tree.leaves) + 1)
@@ -109,6 +131,9 @@ func (w *world) size() uint64 { return uint64(len(w.tree.leaves)) }
 // bundle proves the person's stream by the log as it is now.
 func (w *world) bundle(p *proof.Policy, cosigners ...*proof.Signer) proof.Bundle {
 	w.t.Helper()
+	if w.end == nil {
+		w.issue()
+	}
 	root, err := proof.Root(w.size(), w.tree.tile)
 	if err != nil {
 		w.t.Fatal(err)
@@ -119,10 +144,7 @@ func (w *world) bundle(p *proof.Policy, cosigners ...*proof.Signer) proof.Bundle
 		signed = append(signed, cosign(w.t, s, c)...)
 	}
 
-	b := proof.Bundle{
-		Checkpoint: signed, Policy: p,
-		StreamEnd: proof.StreamEnd{Version: int32(len(w.stream)), AsOf: w.size()},
-	}
+	b := proof.Bundle{Checkpoint: signed, Policy: p, StreamEnd: w.proven(*w.end)}
 	for _, e := range w.stream {
 		b.Stream = append(b.Stream, w.proven(e))
 	}
@@ -130,7 +152,7 @@ func (w *world) bundle(p *proof.Policy, cosigners ...*proof.Signer) proof.Bundle
 		notice := w.proven(*w.notice)
 		b.Notice = &notice
 	}
-	b.Receipt, err = proof.NewReceipt(id("000000001234"), instant(), consentID(), b.Stream, proof.Declared{
+	b.Receipt, err = proof.NewReceipt(id("000000001234"), w.end.RecordedAt, consentID(), b.Stream, proof.Declared{
 		Controller:   proof.Controller{Code: "MAN", Name: "Mangaung", Contact: "privacy@mangaung.example"},
 		Jurisdiction: "ZA", WithdrawalMethod: "POST /api/v1/consents/{id}/withdraw",
 	})
@@ -210,9 +232,12 @@ func TestAReportSaysWhatIsNotProven(t *testing.T) {
 		t.Fatal(err)
 	}
 	not := strings.Join(r.DoesNot, "\n")
+	if strings.Contains(not, "proof of absence") {
+		t.Errorf("absence is called proven:\n%s", not)
+	}
 	for _, want := range []string{
-		"no more events is not proven", "issuer's word", "No witness",
-		"after the checkpoint",
+		"no more events is not proven", "accountable absence", "issuer's word", "No witness",
+		"after that statement",
 	} {
 		if !strings.Contains(not, want) {
 			t.Errorf("it does not say %q:\n%s", want, not)
@@ -288,8 +313,15 @@ func TestALieOfTheLogItselfIsNamed(t *testing.T) {
 			func(_ *world, b *proof.Bundle) { b.Receipt.RecordID = id("0000000c0009") },
 			"no event of the stream decides",
 		},
-		"no end":      {func(_ *world, b *proof.Bundle) { b.StreamEnd.Version = 1 }, "said to end at version 1"},
-		"another end": {func(_ *world, b *proof.Bundle) { b.StreamEnd.AsOf = 7 }, "as of position 7"},
+		"an end that was not logged": {func(_ *world, b *proof.Bundle) {
+			b.StreamEnd.Payload = bytes.Replace(b.StreamEnd.Payload, []byte(`version":2`), []byte(`version":1`), 1)
+		}, "is not in the log"},
+		"no statement of the end": {func(_ *world, b *proof.Bundle) { b.StreamEnd = b.Stream[1] }, "states no stream's end"},
+		"another receipt":         {func(_ *world, b *proof.Bundle) { b.Receipt.ReceiptID = id("000000001235") }, "for another receipt"},
+		"another time of issue": {
+			func(_ *world, b *proof.Bundle) { b.Receipt.IssuedAt = proof.At(instant()) },
+			"for another receipt",
+		},
 		"a notice that is none": {func(_ *world, b *proof.Bundle) {
 			b.Notice = &b.Stream[0]
 		}, "publishes no notice"},
@@ -300,6 +332,37 @@ func TestALieOfTheLogItselfIsNamed(t *testing.T) {
 		b := w.bundle(w.policy())
 		c.lie(w, &b)
 		_, err := proof.Check(w.file(b), w.policy())
+		if err == nil || !strings.Contains(err.Error(), c.says) || errors.Is(err, proof.ErrUnreadable) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// The log states the end of one stream at one version for one receipt, after its last
+// event; a statement about anything else is none about this.
+func TestAStatementAboutAnotherEndIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ from, to, says string }{
+		"another version":    {`version":2`, `version":3`, "ends at version 3, and here it ends at 2"},
+		"an earlier version": {`version":2`, `version":1`, "ends at version 1, and here it ends at 2"},
+		"no version":         {`,"stream_version":2`, ``, "ends at version 0"},
+		"another stream":     {`"stream_id":"0`, `"stream_id":"1`, "the end of another stream"},
+		"another kind":       {`"stream_type":"consent"`, `"stream_type":"user"`, "the end of another stream"},
+		"another receipt":    {`1234"`, `1235"`, "for another receipt"},
+		"another consent":    {consentID().String(), id("0000000c0009").String(), "for another receipt"},
+		"no statement":       {`{`, `[{`, "not that of a statement"},
+		"in advance":         {``, ``, "before its last event"},
+	} {
+		w := granted(t)
+		if name == "in advance" {
+			w.state(statement(2))
+			w.append("consent.withdrawn.v1", withdrawal())
+		} else {
+			w.append("consent.withdrawn.v1", withdrawal())
+			w.state(strings.Replace(statement(2), c.from, c.to, 1))
+		}
+
+		_, err := proof.Check(w.file(w.bundle(w.policy())), w.policy())
 		if err == nil || !strings.Contains(err.Error(), c.says) || errors.Is(err, proof.ErrUnreadable) {
 			t.Errorf("%s: %v", name, err)
 		}

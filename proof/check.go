@@ -30,9 +30,10 @@ type Report struct {
 func platformTenant() uuid.UUID { return uuid.UUID{15: 1, 6: 0x70, 8: 0x80} }
 
 // Check verifies a bundle: that the log signed it, that the checkpoint is believed, that
-// each event is in the log with exactly these bytes, that the stream has no gap, and that
-// the receipt says what follows from the events. The error names the first thing that
-// does not hold; it is ErrUnreadable if the file is no bundle.
+// each event is in the log with exactly these bytes, that the stream has no gap and ends
+// where the log stated that it ends, and that the receipt says what follows from the
+// events. The error names the first thing that does not hold; it is ErrUnreadable if the
+// file is no bundle.
 //
 // Without a policy it uses the bundle's own, which the signer wrote: then nothing is
 // proven but that the file agrees with itself, and the report says so.
@@ -89,9 +90,9 @@ func (c *checker) signed() (err error) {
 }
 
 func (c *checker) included() error {
-	all := c.Stream
+	all := append(c.Stream[:len(c.Stream):len(c.Stream)], c.StreamEnd)
 	if c.Notice != nil {
-		all = append(all[:len(all):len(all)], *c.Notice)
+		all = append(all, *c.Notice)
 	}
 
 	for _, e := range all {
@@ -179,14 +180,28 @@ func (c *checker) notice() error {
 	return nil
 }
 
+// end refuses a bundle without the log's own statement about this very stream: that it
+// ended where it ends here.
 func (c *checker) end() error {
-	k := c.Stream[len(c.Stream)-1].Version
+	e, last := c.StreamEnd, c.Stream[len(c.Stream)-1]
+	if e.EventType != typeProofIssued || e.StreamType != proofStream {
+		return fmt.Errorf("the event at position %d states no stream's end: it is a %s", e.Position, e.EventType)
+	}
+
+	var s issued
+	if err := json.Unmarshal(e.Payload, &s); err != nil {
+		return fmt.Errorf("the payload of event %d is not that of a statement of a stream's end", e.Position)
+	}
 	switch {
-	case c.StreamEnd.Version != k:
-		return fmt.Errorf("the stream is said to end at version %d, and here it ends at %d", c.StreamEnd.Version, k)
-	case c.StreamEnd.AsOf != c.believed.Size:
-		return fmt.Errorf("the stream's end is stated as of position %d, and the checkpoint is of %d events",
-			c.StreamEnd.AsOf, c.believed.Size)
+	case e.Tenant != last.Tenant || s.StreamType != consentStream || s.StreamID != last.StreamID:
+		return fmt.Errorf("the event at position %d states the end of another stream", e.Position)
+	case s.StreamVersion != last.Version:
+		return fmt.Errorf("the log states that the stream ends at version %d, and here it ends at %d",
+			s.StreamVersion, last.Version)
+	case e.Position <= last.Position:
+		return errors.New("the log stated the stream's end before its last event")
+	case s.ReceiptID != c.Receipt.ReceiptID || s.ConsentID != c.Receipt.RecordID || c.Receipt.IssuedAt != At(e.RecordedAt):
+		return fmt.Errorf("the event at position %d states the stream's end for another receipt", e.Position)
 	default:
 		return nil
 	}
@@ -293,9 +308,9 @@ func (c *checker) doesNot(own bool) []string {
 	}
 
 	return append(not,
-		fmt.Sprintf("That the stream has no more events is not proven. The log states with its signature that it ends "+
-			"at version %d as of position %d, so a lie about it can be proven for ever.",
-			c.StreamEnd.Version, c.StreamEnd.AsOf),
-		"What happened after the checkpoint, and what was never entered, cannot be seen in any file.",
+		fmt.Sprintf("That the stream has no more events is not proven. It is accountable absence: the event at "+
+			"position %d of the log states that the stream ended at version %d then, so a lie about it can be proven "+
+			"for ever.", c.StreamEnd.Position, len(c.Stream)),
+		"What happened after that statement, and what was never entered, cannot be seen in any file.",
 		"What the receipt declares (controller, recipients, retention and the like) is the issuer's word.")
 }

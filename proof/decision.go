@@ -12,7 +12,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Types of events of a consent stream, and of the one that publishes a purpose's words.
+// Types of events of a consent stream, of the one that publishes a purpose's words, and
+// of the one that states a stream's end.
 const (
 	typeGranted   = "consent.granted.v1"
 	typeRefused   = "consent.refused.v1"
@@ -21,8 +22,11 @@ const (
 	typeAnnulled  = "consent.annulled.v1"
 	typeNotice    = "purpose.notice_published.v1"
 
+	typeProofIssued = "proof.issued.v1"
+
 	consentStream = "consent"
 	purposeStream = "purpose"
+	proofStream   = "proof"
 )
 
 // What a claim says that a person decided.
@@ -67,6 +71,16 @@ type published struct {
 	Notice int               `json:"notice_version"`
 	Texts  map[string]string `json:"texts"`
 	SHA256 map[string]string `json:"sha256"`
+}
+
+// issued is what the payload of the event says by which a bundle is issued: where the
+// stream ended then.
+type issued struct {
+	ReceiptID     uuid.UUID `json:"receipt_id"`
+	ConsentID     uuid.UUID `json:"consent_id"`
+	StreamType    string    `json:"stream_type"`
+	StreamID      uuid.UUID `json:"stream_id"`
+	StreamVersion int32     `json:"stream_version"`
 }
 
 // act is one event of the stream, decoded.

@@ -231,6 +231,13 @@ func LogPolicy(keys ...Key) *Policy {
 	return p
 }
 
+// Of returns the policy that asks for the same witnesses and believes one log alone.
+func (p *Policy) Of(keys ...Key) *Policy {
+	of := LogPolicy(keys...)
+	of.Witnesses, of.groups, of.quorum = p.Witnesses, p.groups, p.quorum
+	return of
+}
+
 // Text returns the policy as ParsePolicy reads it, without comments.
 func (p *Policy) Text() string {
 	var text strings.Builder

@@ -12,7 +12,7 @@ import (
 	"github.com/salga-trust/engine/proof"
 )
 
-// bundleOfOne is the bundle of a log with one event, a grant, and the log's policy.
+// bundleOfOne is the bundle of a log with one decision, a grant, and the log's policy.
 func bundleOfOne(t *testing.T, wording string) (bundle, policy string) {
 	t.Helper()
 	payload := []byte(`{"consent_id":"019c0000-0000-7000-8000-0000000c0001","purpose":"newsletter","language":"en",` +
@@ -20,25 +20,37 @@ func bundleOfOne(t *testing.T, wording string) (bundle, policy string) {
 	sum := proof.Sum([]byte("To send you news."))
 	payload = append(payload[:len(payload)-1], `,"sha256":"`+hexadecimal(sum[:])+`"}`...)
 
+	end := []byte(`{"receipt_id":"019c0000-0000-7000-8000-000000001234",` +
+		`"consent_id":"019c0000-0000-7000-8000-0000000c0001","stream_type":"consent",` +
+		`"stream_id":"00000000-0000-0000-0000-000000000000","stream_version":1}`)
+
 	at := time.Date(2026, 4, 1, 8, 0, 0, 0, time.UTC)
 	h := proof.Header{
 		Position: 1, StreamType: "consent", Version: 1, Ordinal: 1, EventType: "consent.granted.v1",
 		EffectiveAt: at, RecordedAt: at, Payload: proof.Sum(payload),
 	}
+	stated := h
+	stated.Position, stated.StreamType, stated.EventType, stated.Payload = 2, "proof", "proof.issued.v1", proof.Sum(end)
 	leaf, err := h.Leaf()
+	must(t, err)
+	beside, err := stated.Leaf()
+	must(t, err)
+	leaves := []proof.Hash{leaf, beside}
+	root, err := proof.Root(2, func(int, uint64, int) ([]proof.Hash, error) { return leaves, nil })
 	must(t, err)
 
 	signer, err := proof.NewSigner("trust.example.org/log", proof.Seeds{Ed25519: [32]byte{1}, MLDSA44: [32]byte{2}})
 	must(t, err)
-	signed, err := signer.Sign(proof.Checkpoint{Origin: signer.Name(), Size: 1, Root: leaf}, at)
+	signed, err := signer.Sign(proof.Checkpoint{Origin: signer.Name(), Size: 2, Root: root}, at)
 	must(t, err)
 
 	b := proof.Bundle{
-		Stream: []proof.Evidence{{Header: h, Payload: payload}}, StreamEnd: proof.StreamEnd{Version: 1, AsOf: 1},
+		Stream:     []proof.Evidence{{Header: h, Payload: payload, Path: []proof.Hash{beside}}},
+		StreamEnd:  proof.Evidence{Header: stated, Payload: end, Path: []proof.Hash{leaf}},
 		Checkpoint: signed, Policy: proof.LogPolicy(signer.LogKeys()...),
 	}
-	b.Receipt, err = proof.NewReceipt(uuid.Nil, at, uuid.MustParse("019c0000-0000-7000-8000-0000000c0001"), b.Stream,
-		proof.Declared{})
+	b.Receipt, err = proof.NewReceipt(uuid.MustParse("019c0000-0000-7000-8000-000000001234"), at,
+		uuid.MustParse("019c0000-0000-7000-8000-0000000c0001"), b.Stream, proof.Declared{})
 	must(t, err)
 	b.Stream[0].Payload = []byte(strings.Replace(string(payload), "To send you news.", wording, 1))
 
