@@ -26,6 +26,7 @@ type Handler struct {
 	sessions time.Duration
 	mail     func(domain.Letter) error
 	resets   *resets
+	prover   Prover
 	log      *slog.Logger
 }
 
@@ -42,6 +43,8 @@ type Config struct {
 	// sends no mail.
 	Mail func(domain.Letter) error
 	Log  *slog.Logger // for what fails in the background; nil: nowhere
+
+	Prover Prover // nil: nothing can be proven
 }
 
 // New makes a Handler.
@@ -68,7 +71,7 @@ func New(store Store, c Config) *Handler {
 	h := &Handler{
 		Store: store, now: now, newID: c.NewID, hasher: newHasher(max(c.Hashes, 1), c.Argon2id),
 		tallies: newTallies(store, now), purposes: newPurposeCache(), sessions: c.Sessions,
-		mail: c.Mail, resets: &resets{}, log: c.Log,
+		mail: c.Mail, resets: &resets{}, prover: c.Prover, log: c.Log,
 	}
 	h.resets.waker = time.AfterFunc(time.Hour, h.visitResets)
 	h.resets.waker.Stop()

@@ -81,6 +81,9 @@ const (
 	CodeInsufficientScope     Code = "insufficient_scope"
 	CodeServiceAccountRevoked Code = "service_account_revoked"
 	CodeTooManySecrets        Code = "too_many_secrets"
+
+	CodeProofPending Code = "proof_pending"
+	CodeNotProvable  Code = "not_provable"
 )
 
 // Class is the kind of a refusal: enough for a package that does not know the code to
@@ -235,6 +238,13 @@ func Refusals() map[Code]Refusal {
 			ClassConflict,
 			"This service account already has 10 good secrets: end them, with overlap_seconds 0.",
 		},
+
+		// Proofs.
+		CodeProofPending: {
+			ClassUnavailable,
+			"This process cannot sign proofs: the operator must set LOG_SIGNING_KEY.",
+		},
+		CodeNotProvable: {ClassConflict, "This person has more than 1000 decisions, too many for one file."},
 
 		// The system itself.
 		CodeIdempotencyKeyReused: {ClassInvalid, "This idempotency key was used for another request."},

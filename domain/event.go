@@ -48,6 +48,7 @@ const (
 	RightsStream       StreamType = "rights"       // the subject: their requests and holds
 	AccessStream       StreamType = "access"       // one request: a read, or a tenant mismatch
 	LogStream          StreamType = "log"          // the log itself, see DisowningOf and Forks
+	ProofStream        StreamType = "proof"        // the subject: what states the ends of their consent stream
 
 	ServiceAccountStream StreamType = "service_account" // the service account
 )
@@ -60,7 +61,12 @@ type Stream struct {
 
 // AboutPerson reports whether the stream's id names a subject.
 func (s Stream) AboutPerson() bool {
-	return s.Type == UserStream || s.Type == ConsentStream || s.Type == SessionStream || s.Type == RightsStream
+	switch s.Type {
+	case UserStream, ConsentStream, SessionStream, RightsStream, ProofStream:
+		return true
+	default:
+		return false
+	}
 }
 
 // Subject is the person the stream is about, or the zero id.

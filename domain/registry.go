@@ -82,6 +82,8 @@ func eventTypes() map[string]registration {
 		"service_account.revoked.v1": registered[ServiceAccountRevoked](ServiceAccountStream, OpUpdate,
 			"service_accounts"),
 
+		"proof.issued.v1": registered[ProofIssued](ProofStream, OpCreate, "proofs"),
+
 		"personal_data.read.v1": registered[PersonalDataRead](AccessStream, OpRead, "personal_data"),
 		"log.event_disowned.v1": registered[EventDisowned](LogStream, OpCreate, "disowned_events"),
 		"log.forked.v1":         registered[LogForked](LogStream, OpCreate, "lost_checkpoints"),

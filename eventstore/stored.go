@@ -1,6 +1,7 @@
 package eventstore
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"time"
@@ -67,6 +68,43 @@ func EachStored(ctx context.Context, db Querier, after, upTo int64, each func(St
 		return &GapError{Want: next}
 	}
 	return nil
+}
+
+// StoredAt returns the rows at some positions as they stand there, forged and disowned
+// ones too, in the order of the positions. Error: *GapError, unless all are there.
+func StoredAt(ctx context.Context, db Querier, positions ...int64) ([]Stored, error) {
+	const sql = "select " + asStored + " from trust.events where position = any($1)"
+	rows, err := db.Query(ctx, sql, positions)
+	if err != nil {
+		return nil, Unavailable(err)
+	}
+	defer rows.Close()
+
+	found := make(map[int64]Stored, len(positions))
+	for rows.Next() {
+		if len(found) == 0 {
+			if err := inBinary(rows); err != nil {
+				return nil, err
+			}
+		}
+		stored := storedOf(rows)
+		stored.Payload, stored.Metadata = bytes.Clone(stored.Payload), bytes.Clone(stored.Metadata)
+		stored.Sealed = bytes.Clone(stored.Sealed)
+		found[stored.Position] = stored
+	}
+	if err := rows.Err(); err != nil {
+		return nil, Unavailable(err)
+	}
+
+	all := make([]Stored, len(positions))
+	for i, position := range positions {
+		stored, there := found[position]
+		if !there {
+			return nil, &GapError{Want: position}
+		}
+		all[i] = stored
+	}
+	return all, nil
 }
 
 // storedOf reads a row from its binary form, as scan does.

@@ -206,7 +206,7 @@ func (s *server) withdrawConsent(
 	}
 
 	a, err := s.config.Commands.WithdrawConsent(ctx, call, c)
-	err = recordUnchanged(ctx, s, call, a, s.withdrawalRefused(ctx, call, c.Consent, err), "consents", subjectOfConsent)
+	err = recordUnchanged(ctx, s, call, a, s.consentRefused(ctx, call, c.Consent, err), "consents", subjectOfConsent)
 	if err != nil {
 		return nil, err
 	}
@@ -224,9 +224,9 @@ func (s *server) withdrawConsent(
 	return &out, nil
 }
 
-// withdrawalRefused records a read where the refusal reveals something about another
+// consentRefused records a read where the refusal reveals something about another
 // person's consent. It returns the refusal.
-func (s *server) withdrawalRefused(ctx context.Context, call commands.Call, id domain.ConsentID, refusal error) error {
+func (s *server) consentRefused(ctx context.Context, call commands.Call, id domain.ConsentID, refusal error) error {
 	if refusal == nil || !call.ActsForOthers() {
 		return refusal
 	}
@@ -261,7 +261,7 @@ func (s *server) annulConsent(ctx context.Context, call commands.Call, in *annul
 	}
 
 	a, err := s.config.Commands.AnnulConsent(ctx, call, c)
-	err = s.withdrawalRefused(ctx, call, c.Consent, err)
+	err = s.consentRefused(ctx, call, c.Consent, err)
 	return consentAnswer(a, recordUnchanged(ctx, s, call, a, err, "consents", subjectOfConsent))
 }
 

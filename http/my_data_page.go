@@ -326,7 +326,7 @@ func codeFields() []string {
 	return []string{
 		"role", "preferred_language", "language", "channel", "recorded_by", "given_by", "lodged_by", "basis", "kind",
 		"ground", "status", "cause", "scope", "destroyed", "kept", "fields", "operation", "table_name", "province",
-		"category", "type", "entry", "scopes", "decided", "evidence_grade",
+		"category", "type", "entry", "scopes", "decided", "evidence_grade", "stream_type",
 	}
 }
 

@@ -87,7 +87,7 @@ func operation(r *route) *huma.Operation {
 	}
 	if r.media != "" {
 		op.Responses["200"] = &huma.Response{Description: r.summary, Content: map[string]*huma.MediaType{
-			r.media: {Schema: &huma.Schema{Type: huma.TypeString}},
+			r.media: {Schema: schemaOf(r.media)},
 		}}
 	}
 
@@ -109,6 +109,19 @@ func operation(r *route) *huma.Operation {
 		describeToken(op)
 	}
 	return op
+}
+
+// schemaOf describes an answer that is handed on as a whole: a page, or a file with a
+// form of its own.
+func schemaOf(media string) *huma.Schema {
+	if media != bundleMedia {
+		return &huma.Schema{Type: huma.TypeString}
+	}
+	return &huma.Schema{
+		Type: huma.TypeObject, AdditionalProperties: true,
+		Description: "A decision bundle, to be kept as it is: trust proof check verifies it.",
+		Examples:    []any{map[string]any{"type": "salga-trust/decision-bundle", "version": 1}},
+	}
 }
 
 func tag(path string) string {

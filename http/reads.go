@@ -100,7 +100,7 @@ func revealing() []domain.Code {
 		domain.CodeTooManyOpen, domain.CodeSubjectErased, domain.CodeStale,
 		domain.CodeHasAccount, domain.CodeNoAccount, domain.CodeAnnulled, domain.CodeNotWithdrawn,
 		domain.CodeAccountRestsOn, domain.CodeMerged, domain.CodeNotMerged, domain.CodeHasMerged,
-		domain.CodeRequestsOpen, domain.CodeTooManyDecisions,
+		domain.CodeRequestsOpen, domain.CodeTooManyDecisions, domain.CodeNotProvable,
 	}
 }
 

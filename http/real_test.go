@@ -56,7 +56,7 @@ func newRealWorld(t *testing.T, settings ...func(*pgxpool.Config)) (*world, *pgx
 
 	w := &world{t: t, log: &safeBuffer{}, tenants: map[string]domain.TenantID{}}
 	w.handler = commands.New(store, commands.Config{
-		Hashes: 8, Mail: w.post,
+		Hashes: 8, Mail: w.post, Prover: &fakeProver{},
 		Argon2id: &argon2id.Params{Memory: 8, Iterations: 1, Parallelism: 1, SaltLength: 8, KeyLength: 16},
 	})
 

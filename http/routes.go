@@ -460,6 +460,16 @@ func routes() []route {
 			codes: []domain.Code{domain.CodeForbidden, domain.CodeInvalid},
 		},
 		{
+			id: "prove_consent", method: "GET", path: api + "/consents/{id}/proof",
+			who: selfOrOverseers, rate: accountRate, waits: logItself, media: bundleMedia,
+			serve: on((*server).proveConsent),
+			summary: "A file that proves a decision to anybody, offline; it waits up to 5 seconds for a checkpoint, " +
+				"and the log records that it was issued",
+			codes: []domain.Code{
+				domain.CodeNotFound, domain.CodeInvalid, domain.CodeNotProvable, domain.CodeProofPending,
+			},
+		},
+		{
 			id: "check_consent", method: "GET", path: api + "/consents/check",
 			who: selfOrStaff, scope: domain.ScopeCheck, rate: accountRate, waits: logItself,
 			serve:    on((*server).checkConsent),

@@ -40,6 +40,7 @@ type world struct {
 	log     *safeBuffer
 	ready   apphttp.ReadyState
 	system  apphttp.SystemState
+	prover  *fakeProver
 
 	// tenants are the municipalities by code.
 	tenants map[string]domain.TenantID
@@ -102,9 +103,10 @@ func newWorld(t testing.TB, settings ...func(*apphttp.Config)) *world {
 		tenants: map[string]domain.TenantID{},
 	}
 	w.store = newFakeStore(w.clock)
+	w.prover = &fakeProver{store: w.store}
 	w.queries, w.reports = &fakeQueries{store: w.store}, &fakeReports{store: w.store}
 	w.handler = commands.New(w.store, commands.Config{
-		Now: w.clock, Hashes: 4, Mail: w.post,
+		Now: w.clock, Hashes: 4, Mail: w.post, Prover: w.prover,
 		Argon2id: &argon2id.Params{Memory: 8, Iterations: 1, Parallelism: 1, SaltLength: 8, KeyLength: 16},
 	})
 

@@ -158,6 +158,7 @@ func (o *opened) openLog(ctx context.Context) error {
 
 	o.store = store
 	config := commands.Config{Hashes: runtime.GOMAXPROCS(0), Sessions: o.config.RefreshTTL, Log: o.log}
+	config.Prover = newProver(o.config, o.pool, o.log)
 	if o.log != nil && o.config.Mail != nil {
 		o.sender = mail.New(ctx, o.config.Mail, o.log)
 		config.Mail = o.sender.Send

@@ -46,6 +46,10 @@ func rightsExamples() []domain.Event {
 		},
 		&domain.HoldPlaced{HoldID: hold, Private: text("case 114/2026 in the High Court")},
 		&domain.HoldLifted{HoldID: hold, Private: text("case 114/2026 was settled")},
+		&domain.ProofIssued{
+			ReceiptID: ID(0xa, 2), ConsentID: domain.ConsentID{UUID: ID(0xc, 1)}, Purpose: "sms_alert",
+			StreamType: domain.ConsentStream, StreamID: ID(0x5, 1), StreamVersion: 3,
+		},
 	}
 }
 

@@ -448,12 +448,14 @@ const (
 	ProblemCodeNotFound                ProblemCode = "not_found"
 	ProblemCodeNotGranted              ProblemCode = "not_granted"
 	ProblemCodeNotMerged               ProblemCode = "not_merged"
+	ProblemCodeNotProvable             ProblemCode = "not_provable"
 	ProblemCodeNotSignedIn             ProblemCode = "not_signed_in"
 	ProblemCodeNotWithdrawn            ProblemCode = "not_withdrawn"
 	ProblemCodeNoticeChanged           ProblemCode = "notice_changed"
 	ProblemCodeOutcomeUnknown          ProblemCode = "outcome_unknown"
 	ProblemCodeOverloaded              ProblemCode = "overloaded"
 	ProblemCodePasswordWrong           ProblemCode = "password_wrong"
+	ProblemCodeProofPending            ProblemCode = "proof_pending"
 	ProblemCodePurposeNotConsentBased  ProblemCode = "purpose_not_consent_based"
 	ProblemCodePurposeTaken            ProblemCode = "purpose_taken"
 	ProblemCodeRateLimited             ProblemCode = "rate_limited"
@@ -3721,6 +3723,18 @@ type AnnulConsentParams struct {
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
+// ProveConsentParams defines parameters for ProveConsent.
+type ProveConsentParams struct {
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+}
+
 // WithdrawConsentParams defines parameters for WithdrawConsent.
 type WithdrawConsentParams struct {
 	// XTenantID Optional; must be the tenant of your token.
@@ -5224,6 +5238,27 @@ func (c *Client) AnnulConsent(ctx context.Context, id uuid.UUID, body AnnulConse
 		}
 	}
 	return send[ConsentBody](ctx, c, r)
+}
+
+// ProveConsent: A file that proves a decision to anybody, offline; it waits up to 5 seconds for a checkpoint, and the log records that it was issued
+//
+// For: anyone signed in; manager, admin also for others.
+//
+//	GET /api/v1/consents/{id}/proof
+func (c *Client) ProveConsent(ctx context.Context, id uuid.UUID, params *ProveConsentParams) (*Answer[io.ReadCloser], error) {
+	r := newRequest(http.MethodGet, fmt.Sprintf("/api/v1/consents/%s/proof", url.PathEscape(text(id))))
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+	}
+	return c.open(ctx, r)
 }
 
 // WithdrawConsent: Withdraw a consent; doing so again changes nothing, unless given_at is earlier
