@@ -208,11 +208,6 @@ func (q *Queries) Users(
 	if f.Active != nil {
 		w.And("u.is_active = %s", *f.Active)
 	}
-	if f.Q = domain.TidyName(f.Q); f.Q != "" {
-		whole := w.Arg(domain.ShownEmail(domain.CanonicalEmail(f.Q))) // if it is an address
-		w.And("(strpos(lower(u.full_name) || ' ' || lower(u.email), lower(%s)) > 0 "+
-			"or strpos(lower(u.email), lower("+whole+")) > 0)", f.Q)
-	}
 	if page.After != "" {
 		after, err := page.AfterID()
 		if err != nil {
@@ -220,15 +215,26 @@ func (q *Queries) Users(
 		}
 		w.And("u.id < %s", after)
 	}
-
-	sql := `select ` + usersTable().list() + ` from trust.users u where u.tenant_id = $1` + w.SQL()
-	// Find first and sort then, or the planner walks all users in the order asked for.
-	if exact.SQL() != "" {
-		sql = `with found as materialized (select coalesce(u.merged_into, u.id) id from trust.users u
-			where u.tenant_id = $1` + exact.SQL() + `), u as materialized (` + sql + `) select * from u`
+	f.Q = domain.TidyName(f.Q)
+	if f.Q != "" {
+		whole := w.Arg(domain.ShownEmail(domain.CanonicalEmail(f.Q))) // if it is an address
+		w.And("(strpos(u.search_folded, lower(%s)) > 0 or strpos(u.email_folded, lower("+whole+")) > 0)", f.Q)
 	}
-	sql += ` order by u.id desc limit ` + w.Arg(page.Fetch())
 
+	of := ` from trust.users u where u.tenant_id = $1`
+	sql, last := `select `+usersTable().list()+of+w.SQL(), ` order by u.id desc limit `+w.Arg(page.Fetch())
+	switch {
+	case exact.SQL() != "":
+		// Find first and sort then, or the planner walks all users in the order asked for.
+		sql = `with found as materialized (select coalesce(u.merged_into, u.id) id` + of + exact.SQL() +
+			`), u as materialized (` + sql + `) select * from u`
+	case f.Q != "":
+		// The ids alone come from an index that holds what is compared.
+		sql = `with found as materialized (select u.id` + of + w.SQL() + last +
+			`) select ` + usersTable().list() + of + ` and u.id in (select id from found)`
+	}
+
+	sql += last
 	rows, err := inTenant(ctx, q, tenant, sql, w.Args, scanUser)
 	return List(rows, err, page, func(r userRow) (domain.User, string) { return r.State, IDCursor(r.State.ID.UUID) })
 }

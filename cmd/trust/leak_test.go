@@ -335,7 +335,7 @@ func (a agent) RoundTrip(r *http.Request) (*http.Response, error) {
 func markedLife() map[string]string {
 	return map[string]string{
 		"e-mail": "marked.resident@example.co.za", "new e-mail": "marked.other@example.co.za",
-		"name": "Ṱhilivhali Markedname", "phone": "+27821239876",
+		"name": "Ṱhilivhali Markedname", "phone": "+27821239876", "name as searches read it": "markedname",
 		"password": "marked horse battery", "user agent": "marked-agent/1.0", "reason": "marked reason",
 		"evidence": "marked box 7", "wrong value": "marked-wrong-language", "refused wording": "marked wording",
 		"competent person": "Marked Guardian", "injection": "marked'; drop table trust.events; --",

@@ -14,6 +14,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -58,6 +59,7 @@ func TestFarASystemOf5b32fc4IsMigratedVerifiedFollowedAndServed(t *testing.T) {
 		u.printsAsBefore,
 		u.saysWhoMadeAndChangedWhat,
 		u.searchesAndCounts,
+		u.findsPeopleByAPartOfTheirNames,
 		u.followsWhatIsNew,
 		u.takesASecondFactor,
 		u.letsAProgramAsk,
@@ -553,6 +555,31 @@ func (u *upgrade) searchesAndCounts() {
 	}
 	if counted["count"] != all["count"] {
 		u.t.Errorf("%v are counted of %v", counted["count"], all["count"])
+	}
+}
+
+// findsPeopleByAPartOfTheirNames searches among the rows of before, whose texts to be
+// searched the migration made.
+func (u *upgrade) findsPeopleByAPartOfTheirNames() {
+	all := u.answer(question{As: "officer", Path: "users?limit=100"}, "").(map[string]any)
+	searched := 0
+	for _, item := range all["items"].([]any) {
+		name := []rune(strings.ToUpper(item.(map[string]any)["full_name"].(string)))
+		if len(name) < 4 {
+			continue
+		}
+
+		searched++
+		part := url.QueryEscape(string(name[1 : len(name)-1]))
+		found := u.answer(question{As: "officer", Path: "users?limit=100&q=" + part}, "").(map[string]any)
+		if !slices.ContainsFunc(found["items"].([]any), func(other any) bool {
+			return other.(map[string]any)["id"] == item.(map[string]any)["id"]
+		}) {
+			u.t.Errorf("%s is not found by a part of their name", string(name))
+		}
+	}
+	if searched < 3 {
+		u.t.Errorf("%d people of before have names", searched)
 	}
 }
 
