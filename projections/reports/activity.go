@@ -121,20 +121,6 @@ func (r *Reports) catchUp(ctx context.Context, tx pgx.Tx, tenant domain.TenantID
 	}
 }
 
-// stillHas reports whether a tenant still has an event at a position. A log that went
-// backwards and forwards again has another.
-func (r *Reports) stillHas(
-	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, position int64, id uuid.UUID,
-) (bool, error) {
-	if id == uuid.Nil {
-		return true, nil
-	}
-	found, err := r.reader.Find(ctx, tx, eventstore.Query{
-		Tenant: tenant, After: position - 1, UpTo: position, Sealed: true,
-	})
-	return len(found) == 1 && found[0].EventID == id, err
-}
-
 // countAnew begins to count at the first day that may be asked for. Of what came before,
 // only the requests that are open matter.
 func (r *Reports) countAnew(ctx context.Context, tx pgx.Tx, tenant domain.TenantID, kept *keptCounts, log uuid.UUID,

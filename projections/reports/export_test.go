@@ -9,3 +9,6 @@ func (r *Reports) TakeTurns(ctx context.Context) (release func(), err error) {
 
 // FoldActivityBy sets how many events Activity folds at once.
 func (r *Reports) FoldActivityBy(page int) { r.activityPage = page }
+
+// KeepRights sets how many requests and holds are kept for a tenant.
+func (r *Reports) KeepRights(most int) { r.mostKept = most }

@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"slices"
@@ -12,7 +13,8 @@ import (
 )
 
 // Holds lists a tenant's holds that are in force, or those that were lifted, the newest
-// first. Only those of the page are opened. Errors: validation_failed, unavailable.
+// first. They are folded from the streams of rights, see keptRights; only those of the
+// page are opened. Errors: validation_failed, unavailable.
 func (r *Reports) Holds(
 	ctx context.Context, tenant domain.TenantID, lifted bool, page projections.Page,
 ) (projections.Listing[domain.Hold], error) {
@@ -26,12 +28,7 @@ func (r *Reports) Holds(
 	}
 
 	var holds []domain.Hold
-	err := r.asTenant(ctx, tenant, func(tx pgx.Tx) error {
-		all, err := r.rights(ctx, tx, tenant)
-		if err != nil {
-			return err
-		}
-
+	err := r.withRights(ctx, tenant, func(tx pgx.Tx, all domain.Rights) error {
 		holds = placedBefore(all, lifted, after)
 		holds = holds[:min(len(holds), page.Fetch())]
 		return r.openHolds(ctx, tx, holds)
@@ -44,15 +41,17 @@ func (r *Reports) Holds(
 // placedBefore returns the holds that are in force, or those that were lifted, which were
 // placed before another one, the newest first. If that one does not exist, it returns all
 // of them.
-func placedBefore(all domain.Rights, lifted bool, before domain.HoldID) []domain.Hold {
+func placedBefore(all domain.Rights, lifted bool, before domain.HoldID) (holds []domain.Hold) {
 	order := func(a, b domain.Hold) int {
-		return cmp.Or(b.PlacedAt.Compare(a.PlacedAt), cmp.Compare(b.ID.String(), a.ID.String()))
+		return cmp.Or(b.PlacedAt.Compare(a.PlacedAt), bytes.Compare(b.ID.UUID[:], a.ID.UUID[:]))
 	}
 	last, more := all.Hold(before) // whether or not it is lifted by now
 
-	holds := slices.DeleteFunc(all.Holds, func(h domain.Hold) bool {
-		return h.Lifted() != lifted || more && order(h, last) <= 0
-	})
+	for _, h := range all.Holds {
+		if h.Lifted() == lifted && (!more || order(h, last) > 0) {
+			holds = append(holds, h)
+		}
+	}
 	slices.SortFunc(holds, order)
 	return holds
 }

@@ -26,6 +26,8 @@ type Reports struct {
 	activity     keeper[keptCounts]    // what was counted for Activity
 	activityPage int                   // how many events it folds at once
 	summaries    keeper[keptSummaries] // what was counted for Summary
+	rights       keeper[keptRights]    // what was folded for Requests and Holds
+	mostKept     int                   // how many requests and holds are kept for a tenant
 }
 
 // wholeAtOnce is how many reports on everything about one person run at once: a person
@@ -37,7 +39,7 @@ const wholeAtOnce = 2
 func New(pool *pgxpool.Pool, reader *eventstore.Reader) *Reports {
 	return &Reports{
 		pool: pool, reader: reader, whole: semaphore.NewWeighted(wholeAtOnce),
-		activityPage: activityPage,
+		activityPage: activityPage, mostKept: mostKeptRights,
 	}
 }
 

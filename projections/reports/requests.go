@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"math"
@@ -9,13 +10,12 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/salga-trust/engine/domain"
-	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/projections"
 )
 
 // Requests lists a tenant's requests of one status, by due date, earliest first. They are
-// folded from the streams of rights, which hold only requests and holds; only those of
-// the page are opened. Errors: validation_failed, unavailable.
+// folded from the streams of rights, see keptRights; only those of the page are opened.
+// Errors: validation_failed, unavailable.
 func (r *Reports) Requests(
 	ctx context.Context, tenant domain.TenantID, status domain.RequestStatus, page projections.Page,
 ) (projections.Listing[domain.Request], error) {
@@ -29,12 +29,7 @@ func (r *Reports) Requests(
 	}
 
 	var due []domain.Request
-	err := r.asTenant(ctx, tenant, func(tx pgx.Tx) error {
-		all, err := r.rights(ctx, tx, tenant)
-		if err != nil {
-			return err
-		}
-
+	err := r.withRights(ctx, tenant, func(tx pgx.Tx, all domain.Rights) error {
 		due = dueAfter(all, status, after)
 		due = due[:min(len(due), page.Fetch())]
 		return r.openRequests(ctx, tx, due)
@@ -44,24 +39,19 @@ func (r *Reports) Requests(
 	})
 }
 
-// rights folds the requests and the holds of everybody in a tenant, sealed.
-func (r *Reports) rights(ctx context.Context, tx pgx.Tx, tenant domain.TenantID) (domain.Rights, error) {
-	events, err := r.reader.InStreams(ctx, tx, tenant, domain.RightsStream, nil, eventstore.Place{},
-		math.MaxInt64, math.MaxInt32)
-	return domain.Fold[domain.Rights](events), err
-}
-
 // dueAfter returns the requests of one status that are due after another one, in that
 // order. If that one does not exist, it returns all of them.
-func dueAfter(all domain.Rights, status domain.RequestStatus, after domain.RequestID) []domain.Request {
+func dueAfter(all domain.Rights, status domain.RequestStatus, after domain.RequestID) (due []domain.Request) {
 	behind := func(a, b domain.Request) int {
-		return cmp.Or(cmp.Compare(a.DueOn, b.DueOn), cmp.Compare(a.ID.String(), b.ID.String()))
+		return cmp.Or(cmp.Compare(a.DueOn, b.DueOn), bytes.Compare(a.ID.UUID[:], b.ID.UUID[:]))
 	}
 	last, more := all.Request(after) // whatever its status is by now
 
-	due := slices.DeleteFunc(all.Requests, func(q domain.Request) bool {
-		return q.Status != status || more && behind(q, last) <= 0
-	})
+	for _, q := range all.Requests {
+		if q.Status == status && (!more || behind(q, last) > 0) {
+			due = append(due, q)
+		}
+	}
 	slices.SortFunc(due, behind)
 	return due
 }

@@ -3,7 +3,6 @@ package reports
 import (
 	"context"
 	"maps"
-	"math"
 	"slices"
 	"time"
 
@@ -20,10 +19,7 @@ import (
 // those at an earlier one: the people for whom anything changed between the two are
 // replayed at both, taken out as they were, and put in as they are.
 type keptSummaries struct {
-	log      uuid.UUID
-	newest   domain.EventRef // the tenant's newest event when they were last used
-	newestID uuid.UUID
-	disowned int
+	basis // when they were last used
 
 	all  []*keptSummary
 	uses uint64
@@ -93,31 +89,18 @@ func everyDimension() []projections.Dimension {
 	}
 }
 
-// validate forgets what is kept if it is of another log, or if an event was disowned
-// since.
+// validate forgets what is kept if it no longer holds.
 func (r *Reports) validate(ctx context.Context, tx pgx.Tx, tenant domain.TenantID, kept *keptSummaries) error {
-	log, err := eventstore.LogID(ctx, tx)
-	if err != nil {
-		return err
-	}
-	disownings, err := r.reader.InStreams(ctx, tx, tenant, domain.LogStream, nil, eventstore.Place{},
-		math.MaxInt64, math.MaxInt32)
-	if err != nil {
-		return err
-	}
-	same, err := r.stillHas(ctx, tx, tenant, kept.newest.Position, kept.newestID)
+	now, holds, err := r.basisNow(ctx, tx, tenant, kept.basis)
 	if err != nil {
 		return err
 	}
 
-	if !same || log != kept.log || len(disownings) != kept.disowned {
-		*kept = keptSummaries{log: log, disowned: len(disownings)}
+	if !holds {
+		*kept = keptSummaries{}
 	}
-	newest, err := r.reader.Find(ctx, tx, eventstore.Query{Tenant: tenant, Newest: true, Limit: 1, Sealed: true})
-	for _, e := range newest {
-		kept.newest, kept.newestID = e.Ref(), e.EventID
-	}
-	return err
+	kept.basis = now
+	return nil
 }
 
 // moveOn moves the nearest earlier counts on to a moment. It returns nil if there are
