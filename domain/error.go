@@ -67,6 +67,7 @@ const (
 	CodeOutcomeUnknown       Code = "outcome_unknown"
 	CodeBusy                 Code = "busy"
 	CodeReadModelBehind      Code = "read_model_behind"
+	CodeBeingCounted         Code = "being_counted"
 	CodeUnknownPosition      Code = "unknown_position"
 	CodeNewerLog             Code = "newer_log"
 	CodeLogDamaged           Code = "log_damaged"
@@ -259,6 +260,10 @@ func Refusals() map[Code]Refusal {
 		},
 		CodeBusy:            {ClassUnavailable, "Too many changes to this at once; try again."},
 		CodeReadModelBehind: {ClassUnavailable, "The read table has not reached position 1234 yet."},
+		CodeBeingCounted: {
+			ClassUnavailable,
+			"These figures are still being counted, since 2026-03-14T07:30:00Z: ask again in a few seconds.",
+		},
 		CodeUnknownPosition: {ClassInvalid, "The log has no such position: read again without it."},
 		CodeNewerLog: {
 			ClassUnavailable,
@@ -311,6 +316,8 @@ type Error struct {
 	// SubjectID is set where another record is the reason (external_id_taken,
 	// subject_merged).
 	SubjectID UserID
+	// Since is when what the refusal waits for began (being_counted).
+	Since time.Time
 	// Wait is how long the same command will be refused, where that is known.
 	Wait  time.Duration
 	cause error

@@ -2,6 +2,7 @@ package http_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -58,4 +59,34 @@ func TestTheOverviewCountsWhatWasDecidedAndWhoLooked(t *testing.T) {
 	}
 	b.get("/console/overview?days=31").want(422)
 	b.get("/console/overview?days=many").want(422)
+}
+
+// While there are no figures, the overview says since when they are counted, in place of
+// any, and a program is told when to ask again.
+func TestTheOverviewSaysThatItIsBeingCounted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	officer := w.staff(domain.Manager, "KZN225")
+	counting := domain.Refuse(domain.CodeBeingCounted, "These figures are still being counted.")
+	counting.Since, counting.Wait = time.Date(2026, 3, 14, 7, 30, 5, 0, time.UTC), 3*time.Second
+	w.reports.counts.Store(counting)
+
+	a := officer.send("GET", "/api/v1/compliance/activity", "").want(503)
+	if a.text("code") != "being_counted" || a.text("since") != "2026-03-14T07:30:05.000000Z" ||
+		a.header.Get("Retry-After") != "3" {
+		t.Errorf("%v %s", a.header, a.raw)
+	}
+
+	b := officer.browserOf("KZN225")
+	b.get("/console/overview?days=90").want(200)
+	b.says("The figures are being counted since 14 March 2026, 09:30:05.", "the last 90 days", "Look again")
+	b.hides("Open requests", "Consent rate", "Withdrawals")
+	for _, lang := range []string{"zu", "af"} {
+		b.get("/console/overview?lang=" + lang).want(200)
+	}
+
+	w.reports.counts.Store(nil)
+	b.get("/console/overview?days=90&lang=en").want(200)
+	b.says("Open requests")
+	b.hides("being counted")
 }

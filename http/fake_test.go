@@ -840,6 +840,7 @@ func (nilQueries) Municipalities(
 type fakeReports struct {
 	store   *fakeStore
 	between atomic.Pointer[func() error]
+	counts  atomic.Pointer[domain.Error] // why Activity has no figures; nil: it has
 }
 
 // before sets a function to call before each consent of a replay, or none if it is nil.
@@ -931,6 +932,9 @@ func (r *fakeReports) Reads(
 func (r *fakeReports) Activity(
 	_ context.Context, _ domain.TenantID, days int, now time.Time,
 ) (reports.Activity, error) {
+	if refusal := r.counts.Load(); refusal != nil {
+		return reports.Activity{}, refusal
+	}
 	today := domain.DateOf(now)
 	return reports.Activity{Position: int64(len(r.store.events())), From: today.AddDays(1 - days), To: today}, nil
 }

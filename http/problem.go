@@ -117,6 +117,7 @@ type problem struct {
 	Errors    []domain.FieldError `json:"errors" nullable:"false" doc:"Faulty fields; empty if no field is at fault."`
 	ConsentID *uuid.UUID          `json:"consent_id,omitempty" format:"uuid" doc:"The other consent (already_granted, in_force, annulled)."`
 	SubjectID *uuid.UUID          `json:"subject_id,omitempty" format:"uuid" doc:"The other record (external_id_taken, subject_merged)."`
+	Since     *instant            `json:"since,omitempty" doc:"When the count began (being_counted)."`
 
 	headers http.Header
 }
@@ -159,6 +160,9 @@ func newProblem(e *domain.Error, exceptions map[domain.Code]int) *problem {
 	}
 	if !e.SubjectID.IsZero() {
 		p.SubjectID = &e.SubjectID.UUID
+	}
+	if !e.Since.IsZero() {
+		p.Since = instantOrNull(e.Since)
 	}
 
 	switch status {

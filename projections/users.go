@@ -225,7 +225,8 @@ func (q *Queries) Users(
 	sql, last := `select `+usersTable().list()+of+w.SQL(), ` order by u.id desc limit `+w.Arg(page.Fetch())
 	switch {
 	case exact.SQL() != "":
-		// Find first and sort then, or the planner walks all users in the order asked for.
+		// Find first and sort then, or the planner walks all users in the order asked
+		// for.
 		sql = `with found as materialized (select coalesce(u.merged_into, u.id) id` + of + exact.SQL() +
 			`), u as materialized (` + sql + `) select * from u`
 	case f.Q != "":

@@ -187,6 +187,9 @@ func (o *opened) close(ctx context.Context) {
 		o.sender.Close(ctx)
 	}
 
+	if o.reports != nil {
+		o.reports.Close()
+	}
 	if o.store != nil {
 		o.store.Close()
 	}

@@ -414,6 +414,7 @@ const (
 	ProblemCodeAlreadyGranted          ProblemCode = "already_granted"
 	ProblemCodeAnnulled                ProblemCode = "annulled"
 	ProblemCodeAnotherLog              ProblemCode = "another_log"
+	ProblemCodeBeingCounted            ProblemCode = "being_counted"
 	ProblemCodeBusy                    ProblemCode = "busy"
 	ProblemCodeClaimChanged            ProblemCode = "claim_changed"
 	ProblemCodeClockDiffers            ProblemCode = "clock_differs"
@@ -2465,7 +2466,10 @@ type Problem struct {
 
 	// Errors Faulty fields; empty if no field is at fault.
 	Errors []FieldError `json:"errors"`
-	Status int64        `json:"status"`
+
+	// Since When the count began (being_counted).
+	Since  *time.Time `json:"since,omitempty"`
+	Status int64      `json:"status"`
 
 	// SubjectID The other record (external_id_taken, subject_merged).
 	SubjectID *uuid.UUID `json:"subject_id,omitempty"`

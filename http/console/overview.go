@@ -2,6 +2,7 @@ package console
 
 import (
 	"cmp"
+	"errors"
 	"maps"
 	"slices"
 	"strconv"
@@ -24,6 +25,10 @@ type overview struct {
 	ByCode  []purposeTally
 	Reading []reading
 	ByLooks chart
+
+	// Since is when the figures began to be counted, if they still are: then there are
+	// none.
+	Since *time.Time
 }
 
 // tally counts decisions.
@@ -77,6 +82,9 @@ func (c *Console) Overview(v *Visit) error {
 	}
 
 	activity, err := v.API.Activity(v.r.Context(), &client.ActivityParams{Days: new(int64(span))})
+	if refused, is := errors.AsType[*client.Error](err); is && refused.Code == client.ProblemCodeBeingCounted {
+		return v.render("overview", overview{Span: span, Spans: slices.Sorted(maps.Keys(spans())), Since: refused.Since})
+	}
 	if err != nil {
 		return err
 	}

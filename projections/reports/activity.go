@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -62,9 +63,9 @@ const (
 
 // Activity counts what was recorded in a tenant on the last days, up to today. Counts are
 // kept from one question to the next, and only newer events are folded into them; what is
-// kept is never more than the log says. If the time of a question does not suffice to
-// count everything for the first time, the next one goes on from there. Error:
-// unavailable.
+// kept is never more than the log says. If there is much to fold, as when a tenant is
+// counted for the first time, that goes on by itself, and questions are refused
+// meanwhile. Errors: being_counted, unavailable.
 func (r *Reports) Activity(
 	ctx context.Context, tenant domain.TenantID, days int, now time.Time,
 ) (a Activity, err error) {
@@ -78,113 +79,152 @@ func (r *Reports) Activity(
 		return Activity{}, err
 	}
 	defer unlock()
+	if err := kept.hinders(); err != nil {
+		return Activity{}, err
+	}
 
-	err = r.asTenant(ctx, tenant, func(tx pgx.Tx) (err error) {
-		if a.Position, err = eventstore.Head(ctx, tx); err != nil {
-			return err
-		}
-		return r.catchUp(ctx, tx, tenant, kept, a)
-	})
+	whole, err := r.catchUp(ctx, tenant, &kept.counts, &a, r.activityPage)
 	if err != nil {
 		return Activity{}, err
 	}
+	if !whole {
+		r.countOn(tenant, kept, a, now)
+		return Activity{}, kept.hinders()
+	}
+
+	kept.forget(a.To)
 	kept.report(&a)
 	return a, nil
 }
 
-// catchUp brings kept counts to the log's head, or counts anew if they are not of this
-// log or lack days that are asked for.
-func (r *Reports) catchUp(ctx context.Context, tx pgx.Tx, tenant domain.TenantID, kept *keptCounts, a Activity) error {
-	log, err := eventstore.LogID(ctx, tx)
-	if err != nil {
+// hinders returns why kept counts cannot be used: the rest is being counted, or that
+// failed. A failure is told once, so that the next question tries again.
+func (k *keptCounts) hinders() error {
+	if k.failed != nil {
+		err := k.failed
+		k.failed = nil
 		return err
 	}
-	whole := kept.log == log && kept.last <= a.Position &&
-		kept.since <= a.From && kept.readersSince <= a.readersFrom()
-	if whole {
-		if whole, err = r.stillHas(ctx, tx, tenant, kept.last, kept.lastID); err != nil {
-			return err
-		}
+	if k.begun.IsZero() {
+		return nil
 	}
 
-	for {
-		if !whole {
-			since := a.To.AddDays(1 - MostActivityDays)
-			if err := r.countAnew(ctx, tx, tenant, kept, log, since, a.Position); err != nil {
-				return err
-			}
-		}
-		if whole, err = r.foldNewer(ctx, tx, tenant, kept, a.Position); whole || err != nil {
-			kept.forget(a.To)
-			return err
-		}
-	}
+	refusal := domain.Refuse(domain.CodeBeingCounted,
+		"These figures are still being counted, since %s: ask again in a few seconds.",
+		k.begun.UTC().Format(time.RFC3339))
+	refusal.Since, refusal.Wait = k.begun, countingWait
+	return refusal
 }
 
-// countAnew begins to count at the first day that may be asked for. Of what came before,
-// only the requests that are open matter.
-func (r *Reports) countAnew(ctx context.Context, tx pgx.Tx, tenant domain.TenantID, kept *keptCounts, log uuid.UUID,
-	since domain.Date, head int64,
-) error {
-	before, err := eventstore.PositionAt(ctx, tx, since.Begins().Add(-time.Microsecond))
-	if err != nil {
-		return err
-	}
+// countingWait is after how long it makes sense to ask again.
+const countingWait = 3 * time.Second
 
-	anew := newCounts(log, since, head)
-	types := []string{
-		(*domain.RequestLodged)(nil).EventType(), (*domain.RequestFulfilled)(nil).EventType(),
-		(*domain.RequestRefused)(nil).EventType(),
-	}
-	if before > 0 {
-		for more := true; more; {
-			if more, err = r.foldPage(ctx, tx, tenant, &anew, types, before); err != nil {
-				return err
-			}
+// countOn counts the rest while nobody waits. What was counted until it ends or fails is
+// kept.
+func (r *Reports) countOn(tenant domain.TenantID, kept *keptCounts, a Activity, now time.Time) {
+	counted := kept.counts
+	kept.counts, kept.begun = counts{}, now
+
+	r.counting.Go(func() {
+		err := r.counts.Acquire(r.life, 1)
+		if err == nil {
+			_, err = r.catchUp(r.life, tenant, &counted, &a, math.MaxInt)
+			r.counts.Release(1)
 		}
-	}
-	anew.last, anew.lastID = before, uuid.Nil
-	kept.counts = anew
-	return nil
+
+		kept, unlock, closed := r.activity.lock(r.life, tenant)
+		if closed != nil {
+			return
+		}
+		defer unlock()
+		kept.counts, kept.begun, kept.failed = counted, time.Time{}, eventstore.Unavailable(err)
+	})
 }
 
-// foldNewer folds the events after the last one that was counted. It returns false if one
-// that was counted has been disowned since.
-func (r *Reports) foldNewer(
-	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, kept *keptCounts, head int64,
+// catchUp brings counts to the log's head, or counts anew if they are not of this log,
+// lack days that are asked for, or have counted what was disowned since. It returns false
+// if there is more to do after so many events.
+func (r *Reports) catchUp(
+	ctx context.Context, tenant domain.TenantID, c *counts, a *Activity, most int,
 ) (whole bool, err error) {
-	waited := false
-	for more := true; more; {
-		if more, err = r.foldPage(ctx, tx, tenant, &kept.counts, activityTypes(), head); err != nil {
-			return false, err
+	err = r.asTenant(ctx, tenant, func(tx pgx.Tx) error {
+		if a.Position, err = eventstore.Head(ctx, tx); err != nil {
+			return err
 		}
-		if kept.disowned {
-			return false, nil
+		log, err := eventstore.LogID(ctx, tx)
+		if err != nil {
+			return err
 		}
 
-		// A long count waits for its turn, as the reports on everything about one person
-		// do.
-		if more && !waited {
-			if err := r.whole.Acquire(ctx, 1); err != nil {
-				return false, eventstore.Unavailable(err)
+		holds := c.log == log && c.last <= a.Position && c.since <= a.From && c.readersSince <= a.readersFrom()
+		if holds {
+			if holds, err = r.stillHas(ctx, tx, tenant, c.last, c.lastID); err != nil {
+				return err
 			}
-			defer r.whole.Release(1)
-			waited = true
 		}
-	}
-	return true, nil
+		for {
+			if !holds {
+				if *c, err = anew(ctx, tx, log, a); err != nil {
+					return err
+				}
+			}
+			if whole, err = r.foldNewer(ctx, tx, tenant, c, a.Position, most); err != nil || !c.disowned {
+				return err
+			}
+			holds = false
+		}
+	})
+	return whole, err
 }
 
-// activityPage is how many events are folded at once.
-const activityPage = 2000
+// anew begins to count at the first day that may be asked for. Of what came before, only
+// the requests that are open matter.
+func anew(ctx context.Context, tx pgx.Tx, log uuid.UUID, a *Activity) (counts, error) {
+	since := a.To.AddDays(1 - MostActivityDays)
+	before, err := eventstore.PositionAt(ctx, tx, since.Begins().Add(-time.Microsecond))
+	return counts{
+		log: log, since: since, readersSince: since, before: before, head: a.Position,
+		decisions: map[dayOfPurpose]*decisions{}, looks: map[dayOfReader]*looks{},
+		open: map[domain.RequestID]domain.Date{},
+	}, err
+}
+
+// foldNewer folds the events after the last one that was counted. It returns false if
+// there are more than so many, or one that was counted has been disowned since.
+func (r *Reports) foldNewer(
+	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, c *counts, head int64, most int,
+) (whole bool, err error) {
+	for folded := 0; ; {
+		types, upTo := activityTypes(), head
+		if c.last < c.before {
+			types, upTo = requestTypes(), c.before
+		}
+		more := upTo > c.last
+		if more {
+			if more, err = r.foldPage(ctx, tx, tenant, c, types, upTo); err != nil || c.disowned {
+				return false, err
+			}
+			folded += r.activityPage
+		}
+
+		switch {
+		case more && folded >= most:
+			return false, nil
+		case !more && upTo == head:
+			return true, nil
+		case !more:
+			c.last, c.lastID = c.before, uuid.Nil
+		}
+	}
+}
+
+// activityPage is how many events are folded at once, and how many while somebody waits.
+const activityPage = 1000
 
 // foldPage folds a page of events, and reports whether there may be more.
 func (r *Reports) foldPage(
 	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, c *counts, types []string, upTo int64,
 ) (more bool, err error) {
-	if upTo <= c.last {
-		return false, nil
-	}
 	events, err := r.reader.Find(ctx, tx, eventstore.Query{
 		Tenant: tenant, Types: types, After: c.last, UpTo: upTo, Limit: r.activityPage, Sealed: true,
 	})
@@ -198,20 +238,27 @@ func (r *Reports) foldPage(
 	return len(events) == r.activityPage, nil
 }
 
+// requestTypes lists the types of the events that open and close requests.
+func requestTypes() []string {
+	return []string{
+		(*domain.RequestLodged)(nil).EventType(), (*domain.RequestFulfilled)(nil).EventType(),
+		(*domain.RequestRefused)(nil).EventType(),
+	}
+}
+
 // activityTypes lists the types of the events that are counted.
 func activityTypes() []string {
-	return []string{
+	return append(requestTypes(),
 		(*domain.ConsentGranted)(nil).EventType(), (*domain.ConsentRefused)(nil).EventType(),
 		(*domain.ConsentWithdrawn)(nil).EventType(), (*domain.PersonalDataRead)(nil).EventType(),
-		(*domain.RequestLodged)(nil).EventType(), (*domain.RequestFulfilled)(nil).EventType(),
-		(*domain.RequestRefused)(nil).EventType(), (*domain.EventDisowned)(nil).EventType(),
-	}
+		(*domain.EventDisowned)(nil).EventType())
 }
 
 // counts are what events up to one position say, by day.
 type counts struct {
 	log    uuid.UUID
 	since  domain.Date // the first day that decisions are counted of
+	before int64       // up to this position, only requests are counted
 	head   int64       // the log's head when the count began
 	last   int64       // position of the newest event that was counted
 	lastID uuid.UUID   // zero: none was
@@ -241,13 +288,6 @@ type dayOfReader struct {
 type looks struct {
 	role          string
 	looks, people int
-}
-
-func newCounts(log uuid.UUID, since domain.Date, head int64) counts {
-	return counts{
-		log: log, since: since, readersSince: since, head: head, decisions: map[dayOfPurpose]*decisions{},
-		looks: map[dayOfReader]*looks{}, open: map[domain.RequestID]domain.Date{},
-	}
 }
 
 // add counts an event. What was copied from another record of the same person was counted
@@ -303,7 +343,13 @@ func (c *counts) look(r domain.Recorded, people int) {
 }
 
 // keptCounts are the counts of one tenant.
-type keptCounts struct{ counts }
+type keptCounts struct {
+	counts
+
+	// begun is when the rest began to be counted; zero: it is not being counted.
+	begun  time.Time
+	failed error // why that ended early, until somebody was told
+}
 
 // forget drops the days that nobody can ask for on a day or later.
 func (k *keptCounts) forget(today domain.Date) {

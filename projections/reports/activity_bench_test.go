@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/internal/pgtest"
 	"github.com/salga-trust/engine/projections/reports"
 )
@@ -18,6 +19,10 @@ func BenchmarkActivity(b *testing.B) {
 
 	ask := func(r *reports.Reports) {
 		_, err := r.Activity(b.Context(), w.tenant, reports.MostActivityDays, time.Now())
+		if refused(err, domain.CodeBeingCounted) {
+			r.Counted()
+			_, err = r.Activity(b.Context(), w.tenant, reports.MostActivityDays, time.Now())
+		}
 		must(b, err)
 	}
 	b.Run("at first", func(b *testing.B) {

@@ -3,6 +3,7 @@ package reports_test
 import (
 	"cmp"
 	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -193,13 +194,25 @@ func (h *history) same(t *testing.T, what string) {
 			want := h.recount(t, tenant, days)
 			fresh := reports.New(h.pool, h.w.reader)
 			for how, r := range map[string]*reports.Reports{"kept": h.w.reports, "fresh": fresh} {
-				got, err := r.Activity(t.Context(), tenant, days, h.now)
-				must(t, err)
+				got := counted(t, r, tenant, days, h.now)
 				if diff := gocmp.Diff(want, got); diff != "" {
 					t.Fatalf("%s, municipality %d, %d days, %s counts:\n%s", what, i, days, how, diff)
 				}
 			}
 		}
+	}
+}
+
+// counted asks again while it is being counted.
+func counted(t *testing.T, r *reports.Reports, tenant domain.TenantID, days int, now time.Time) reports.Activity {
+	t.Helper()
+	for {
+		a, err := r.Activity(t.Context(), tenant, days, now)
+		if !refused(err, domain.CodeBeingCounted) {
+			must(t, err)
+			return a
+		}
+		r.Counted()
 	}
 }
 
@@ -304,4 +317,85 @@ func TestActivityAskedForAtOnceIsWhole(t *testing.T) {
 		})
 	}
 	asking.Wait()
+}
+
+// What takes long to count is counted between questions, which say so at once, and since
+// when. No figure is told before it is whole.
+func TestALongCountGoesOnWhileNobodyWaits(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.reports.FoldActivityBy(10)
+	for range 35 {
+		w.grant(t, w.tenant, newUser())
+	}
+
+	release, err := w.reports.StopCounting(t.Context())
+	must(t, err)
+	began := time.Now()
+	for i := range 3 {
+		a, err := w.reports.Activity(t.Context(), w.tenant, 7, began.Add(time.Duration(i)*time.Minute))
+		refusal, is := errors.AsType[*domain.Error](err)
+		if !is || refusal.Code != domain.CodeBeingCounted || !refusal.Since.Equal(began) || len(a.Days) > 0 {
+			t.Errorf("question %d: %+v %v", i, a, err)
+		}
+	}
+	elsewhere, err := w.reports.Activity(t.Context(), w.municipality(t, "KZN225"), 7, began)
+	if err != nil || len(elsewhere.Days) > 0 {
+		t.Errorf("another municipality: %+v %v", elsewhere, err)
+	}
+
+	w.grant(t, w.tenant, newUser())
+	release()
+	w.reports.Counted()
+	a, err := w.reports.Activity(t.Context(), w.tenant, 7, began)
+	if err != nil || len(a.Days) != 1 || a.Days[0].Granted != 36 {
+		t.Errorf("afterwards: %+v %v", a, err)
+	}
+}
+
+// Why a count failed is told instead of figures; once that is mended, it goes on.
+func TestACountThatFailsSaysSoAndGoesOnOnceThatIsMended(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.reports.FoldActivityBy(10)
+	for range 35 {
+		w.grant(t, w.tenant, newUser())
+	}
+	forged := w.head(t)
+	newHistory(t, w, 1).force(t, `update trust.events set payload = (payload::jsonb || '{"purpose":"library"}')::json
+		where position = $1`, forged)
+
+	if _, err := w.reports.Activity(t.Context(), w.tenant, 7, time.Now()); !refused(err, domain.CodeBeingCounted) {
+		t.Errorf("at first: %v", err)
+	}
+	w.reports.Counted()
+	for range 2 {
+		if _, err := w.reports.Activity(t.Context(), w.tenant, 7, time.Now()); !refused(err, domain.CodeLogDamaged) {
+			t.Errorf("with a forged event: %v", err)
+		}
+	}
+
+	w.disown(t, forged)
+	a := counted(t, w.reports, w.tenant, 7, time.Now())
+	if len(a.Days) != 1 || a.Days[0].Granted != 34 {
+		t.Errorf("without it: %+v", a)
+	}
+}
+
+// Reports that are closed count no more, and hold no connection.
+func TestClosedReportsEndTheirCounts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.reports.FoldActivityBy(1)
+	for range 3 {
+		w.grant(t, w.tenant, newUser())
+	}
+
+	_, err := w.reports.StopCounting(t.Context()) // for good
+	must(t, err)
+	if _, err := w.reports.Activity(t.Context(), w.tenant, 7, time.Now()); !refused(err, domain.CodeBeingCounted) {
+		t.Error(err)
+	}
+	w.reports.Close()
+	w.reports.Counted()
 }

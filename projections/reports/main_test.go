@@ -41,6 +41,7 @@ func newWorld(t testing.TB) *world {
 	must(t, err)
 
 	w := &world{db: db, store: store, reader: reader, reports: reports.New(pool, reader)}
+	t.Cleanup(w.reports.Close)
 	w.tenant = w.municipality(t, "CPT")
 	return w
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -23,6 +24,11 @@ type Reports struct {
 	reader *eventstore.Reader
 	whole  *semaphore.Weighted // bounds the reports on everything about one person
 
+	life     context.Context //nolint:containedctx // of what goes on between questions
+	end      context.CancelFunc
+	counting sync.WaitGroup      // of counts that go on
+	counts   *semaphore.Weighted // bounds how many of them run at once
+
 	activity     keeper[keptCounts]    // what was counted for Activity
 	activityPage int                   // how many events it folds at once
 	summaries    keeper[keptSummaries] // what was counted for Summary
@@ -35,12 +41,19 @@ type Reports struct {
 // its turn before its request times out is unavailable.
 const wholeAtOnce = 2
 
-// New makes Reports on a pool that connects as trust_query.
+// New makes Reports on a pool that connects as trust_query. Close them before the pool.
 func New(pool *pgxpool.Pool, reader *eventstore.Reader) *Reports {
+	life, end := context.WithCancel(context.Background())
 	return &Reports{
-		pool: pool, reader: reader, whole: semaphore.NewWeighted(wholeAtOnce),
-		activityPage: activityPage, mostKept: mostKeptRights,
+		pool: pool, reader: reader, whole: semaphore.NewWeighted(wholeAtOnce), life: life, end: end,
+		counts: semaphore.NewWeighted(1), activityPage: activityPage, mostKept: mostKeptRights,
 	}
+}
+
+// Close ends what goes on between questions.
+func (r *Reports) Close() {
+	r.end()
+	r.counting.Wait()
 }
 
 // asTenant reads under the row-level security of one tenant.
