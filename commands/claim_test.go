@@ -168,6 +168,31 @@ func TestWhatAPersonDecidesHereCountsWhateverIsClaimed(t *testing.T) {
 	}
 }
 
+// What is claimed to be withdrawn is not a refusal, and to withdraw it again changes
+// nothing.
+func TestAClaimedWithdrawalIsWithdrawnAlready(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	citizen := w.citizen(t, "CPT", "one@example.co.za")
+	wish := claim(citizen.User)
+	wish.Decided = domain.OutcomeWithdrawn
+	a, err := w.ClaimConsent(t.Context(), commands.System(w.cpt), wish)
+	ok(t, err)
+	events, err := w.store.Load(t.Context(), w.cpt, domain.ConsentsOf(citizen.User))
+	ok(t, err)
+	record := domain.ConsentID{UUID: events[len(events)-1].Record}
+
+	again, err := w.WithdrawConsent(t.Context(), citizen, commands.WithdrawConsent{Consent: record})
+	ok(t, err)
+	if c := again.Value; again.Position != a.Position || !c.WithdrawnAt.Equal(wish.GivenAt.Truncate(time.Microsecond)) {
+		t.Errorf("withdrawn again: %+v at %d", c, again.Position)
+	}
+	_, err = w.WithdrawConsent(t.Context(), citizen, commands.WithdrawConsent{
+		Consent: record, GivenAt: wish.GivenAt.Add(-time.Hour),
+	})
+	refused(t, err, domain.CodeInvalid)
+}
+
 func TestAClaimedGrantIsWithdrawnLikeAnyOther(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -286,7 +286,7 @@ func (c WithdrawConsent) Decide(history []Recorded, now time.Time) ([]Event, err
 		return nil, Refuse(CodeNotFound, "There is no such consent.")
 	case !consent.AnnulledAt.IsZero():
 		return nil, isAnnulled(consent)
-	case !consent.Consented:
+	case !consent.Consented && !consent.Withdrawn(): // a claimed withdrawal is withdrawn already
 		return nil, Refuse(CodeNotGranted, "This is a refusal: there is nothing to withdraw.")
 	case consent.GivenAt.After(now) && !c.GivenAt.After(now):
 		// The clock ran ahead when it was given: the withdrawal comes after it all the
