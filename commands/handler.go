@@ -174,6 +174,25 @@ func (h *Handler) overtaken(
 	return repeat(found, fingerprint)
 }
 
+// delivered returns what an earlier delivery of the same request has done, if there was
+// one.
+func (h *Handler) delivered(ctx context.Context, call Call, r request) (done domain.Appended, is bool, err error) {
+	if call.Key == "" {
+		return domain.Appended{}, false, nil
+	}
+	id, fingerprint, err := h.identify(call, r)
+	if err != nil {
+		return domain.Appended{}, false, err
+	}
+
+	found, err := h.Store.FindAppend(ctx, r.tenant, id)
+	if err != nil || len(found) == 0 {
+		return domain.Appended{}, false, err
+	}
+	done, err = repeat(found, fingerprint)
+	return done, true, err
+}
+
 // attribute names the caller as the actor, and makes the append depend on the account
 // being as it was when the caller was authenticated.
 func attribute(call Call, a *domain.Append) {

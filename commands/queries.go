@@ -580,6 +580,16 @@ func (h *Handler) RightsRequest(ctx context.Context, call Call, id domain.Reques
 	return q, nil
 }
 
+// ErasureOf returns the number of the certificate of a person's erasure, if they were
+// erased.
+func (h *Handler) ErasureOf(
+	ctx context.Context, tenant domain.TenantID, id domain.UserID,
+) (certificate uuid.UUID, erased bool, err error) {
+	events, err := h.Store.Load(ctx, tenant, domain.UserOf(id))
+	found := erasureIn(events)
+	return found.AppendID, found.Event != nil, err
+}
+
 // RetentionHold returns one hold, lifted or not; the caller must check whose it is.
 // Error: not_found.
 func (h *Handler) RetentionHold(ctx context.Context, call Call, id domain.HoldID) (domain.Hold, error) {

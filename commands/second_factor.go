@@ -83,7 +83,7 @@ func (h *Handler) BeginSecondFactor(
 	}
 
 	if done.Repeat {
-		if err := h.samePassword(ctx, call, c.CurrentPassword); err != nil {
+		if err := h.samePassword(ctx, call, done, c.CurrentPassword); err != nil {
 			return Answer[NewSecondFactor]{}, err
 		}
 
@@ -172,7 +172,7 @@ func (h *Handler) RemoveSecondFactor(ctx context.Context, call Call, c RemoveSec
 		return removed, nil
 	})
 	if err == nil && done.Repeat {
-		err = h.samePassword(ctx, call, c.CurrentPassword)
+		err = h.samePassword(ctx, call, done, c.CurrentPassword)
 	}
 	return Answer[struct{}]{Position: done.Position()}, err
 }
@@ -225,7 +225,8 @@ func endOthers(a *domain.Append, call Call) {
 
 // samePassword refuses a repeat whose password is not the account's. It is a different
 // request, which the fingerprint cannot tell, since it covers no password.
-func (h *Handler) samePassword(ctx context.Context, call Call, password string) error {
+func (h *Handler) samePassword(ctx context.Context, call Call, done domain.Appended, password string) error {
+	call.command = done.Events[0].Metadata.Command
 	same, err := h.isPasswordOf(ctx, call, call.User, password)
 	if err == nil && !same {
 		err = keyReused()

@@ -290,8 +290,10 @@ type ChangePassword struct {
 	New     string `json:"-"`
 }
 
-// ChangePassword replaces the caller's password and ends all their other sessions.
-// Errors: validation_failed, password_wrong.
+// ChangePassword replaces the caller's password and ends all their other sessions. For a
+// repeat the former password is wrong, which would be recorded as a guess: so it is
+// looked for first. Errors: validation_failed, password_wrong; for a repeat
+// idempotency_key_reused.
 func (h *Handler) ChangePassword(ctx context.Context, call Call, c ChangePassword) (Answer[struct{}], error) {
 	var f domain.Faults
 	f.Password("new_password", c.New)
@@ -299,11 +301,21 @@ func (h *Handler) ChangePassword(ctx context.Context, call Call, c ChangePasswor
 		return Answer[struct{}]{}, err
 	}
 
-	call.Key = "" // a password is never fingerprinted
-	own, sessions := domain.UserOf(call.User), domain.SessionsOf(call.User)
+	r := request{name: "user.change_password", tenant: call.Tenant, scope: scopeOf(call), body: c}
+	done, repeated, err := h.delivered(ctx, call, r)
+	if err == nil && !repeated {
+		done, err = h.execute(ctx, call, r, h.replacePassword(c))
+	}
+	if err == nil && done.Repeat {
+		err = h.samePassword(ctx, call, done, c.New)
+	}
+	return Answer[struct{}]{Position: done.Position()}, err
+}
 
-	r := request{name: "user.change_password", tenant: call.Tenant}
-	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
+// replacePassword decides on a change of password.
+func (h *Handler) replacePassword(c ChangePassword) decision {
+	return func(ctx context.Context, call Call) (domain.Append, error) {
+		own, sessions := domain.UserOf(call.User), domain.SessionsOf(call.User)
 		if err := h.checkPassword(ctx, call, c.Current); err != nil {
 			return domain.Append{}, err
 		}
@@ -325,8 +337,7 @@ func (h *Handler) ChangePassword(ctx context.Context, call Call, c ChangePasswor
 				domain.EndSessions{User: call.User, Except: call.Session},
 			},
 		}, nil
-	})
-	return Answer[struct{}]{Position: done.Position()}, err
+	}
 }
 
 // checkPassword refuses a wrong password of the signed-in caller.

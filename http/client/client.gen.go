@@ -3322,7 +3322,7 @@ type LoginParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -3331,7 +3331,7 @@ type LogoutParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -3340,7 +3340,7 @@ type RequestPasswordResetParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -3349,7 +3349,7 @@ type RedeemCodeParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -3358,7 +3358,7 @@ type RefreshParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -3367,7 +3367,7 @@ type RegisterParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -3665,7 +3665,7 @@ type RecordConsentParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -3723,7 +3723,7 @@ type AnnulConsentParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -3747,7 +3747,7 @@ type WithdrawConsentParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -3789,7 +3789,7 @@ type DeleteAccountParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -3823,7 +3823,7 @@ type PlaceHoldParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -3847,7 +3847,7 @@ type LiftHoldParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -3960,7 +3960,7 @@ type LodgeRequestParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4021,7 +4021,7 @@ type FulfilRequestParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4033,7 +4033,7 @@ type RefuseRequestParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4096,7 +4096,7 @@ type RegisterMunicipalityParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4117,7 +4117,7 @@ type ChangeMunicipalityParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
@@ -4132,7 +4132,7 @@ type DeactivateMunicipalityParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
@@ -4147,7 +4147,7 @@ type ReactivateMunicipalityParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
@@ -4186,7 +4186,7 @@ type DefinePurposeParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4228,7 +4228,7 @@ type PublishNoticeParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
@@ -4255,7 +4255,7 @@ type RetirePurposeParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
@@ -4270,7 +4270,7 @@ type RecordResidentParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4294,7 +4294,7 @@ type ChangeResidentParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
@@ -4309,7 +4309,7 @@ type MergeResidentsParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4321,7 +4321,7 @@ type IssueSignInCodeParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4333,7 +4333,7 @@ type UnmergeResidentsParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4363,7 +4363,7 @@ type CreateServiceAccountParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4387,7 +4387,7 @@ type RevokeServiceAccountParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4399,7 +4399,7 @@ type RotateSecretParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4467,7 +4467,7 @@ type CreateUserParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4491,7 +4491,7 @@ type ChangeMeParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
@@ -4506,7 +4506,7 @@ type VerifyEmailParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4518,7 +4518,7 @@ type ChangePasswordParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4530,7 +4530,7 @@ type RemoveTotpParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4542,7 +4542,7 @@ type SetUpTotpParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4554,7 +4554,7 @@ type ConfirmTotpParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4578,7 +4578,7 @@ type DeactivateUserParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
@@ -4593,7 +4593,7 @@ type ReactivateUserParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
@@ -4608,7 +4608,7 @@ type IssueResetCodeParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4620,7 +4620,7 @@ type ChangeRoleParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
@@ -4635,7 +4635,7 @@ type RecoverTotpParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.

@@ -85,7 +85,7 @@ func (c *Console) PasswordForm(v *Visit) error { return v.render("account_passwo
 func (c *Console) ChangeMyPassword(v *Visit) error {
 	_, err := v.API.ChangePassword(v.r.Context(), client.ChangePasswordBody{
 		CurrentPassword: v.Form.Get("current_password"), NewPassword: v.Form.Get("new_password"),
-	}, nil)
+	}, &client.ChangePasswordParams{IdempotencyKey: v.key()})
 	if err != nil {
 		return v.again("account_password", nil, err)
 	}
