@@ -9,8 +9,10 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/go-chi/chi/v5"
+	"github.com/google/uuid"
 
 	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/http/client"
 	"github.com/salga-trust/engine/http/console"
 )
@@ -85,10 +87,30 @@ func (s *server) visitors(rt *route, asks questions, r *http.Request) console.Ad
 			visitor.Head, err = s.config.Commands.Store.Head(ctx)
 		}
 		if err != nil {
+			visitor.Erased = s.erasureOf(ctx, rt, asked, err)
 			return visitor, s.problemOf(ctx, err, rt.statuses).forConsole()
 		}
 		return visitor, nil
 	}
+}
+
+// erasureOf returns the certificate of the erasure of a token's holder, if that is why
+// their session has ended; zero: it is not, or that is not known.
+func (s *server) erasureOf(ctx context.Context, rt *route, r *http.Request, refusal error) uuid.UUID {
+	refused, is := errors.AsType[*domain.Error](refusal)
+	if !is || refused.Code != domain.CodeSessionEnded {
+		return uuid.Nil
+	}
+	holder, err := s.tokenOf(rt, r)
+	if err != nil {
+		return uuid.Nil
+	}
+
+	certificate, erased, err := s.config.Commands.ErasureOf(ctx, holder.tenant, holder.user)
+	if err != nil || !erased {
+		return uuid.Nil
+	}
+	return certificate
 }
 
 // visitor says who calls, as pages show it.

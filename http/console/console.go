@@ -44,6 +44,9 @@ type Visitor struct {
 	Platform     bool   // of SALGA, which is no municipality
 	Municipality string // its code
 	Name         string // of the municipality
+	// Erased is the certificate of the erasure of somebody whose session has ended with
+	// it; zero: nobody was erased.
+	Erased uuid.UUID
 	// Head is the newest position of the log before the page asked for anything.
 	Head int64
 	// May reports whether the visitor may open a page, by its id in the table of routes.
@@ -67,6 +70,10 @@ func (c *Console) Serve(w http.ResponseWriter, r *http.Request, page Page, needs
 	}
 
 	err := v.enter(admit, needsAccount)
+	if v.Visitor.Erased != uuid.Nil {
+		v.gone()
+		return
+	}
 	if needsAccount && signInHelps(err) {
 		v.askToSignIn(err)
 		return

@@ -282,6 +282,16 @@ func (v *Visit) leave() {
 	v.Visitor, v.Position = Visitor{}, 0
 }
 
+// gone tells somebody who was erased so: to sign in again, as others are told to, is not
+// open to them. They may just have sent the form twice.
+func (v *Visit) gone() {
+	certificate := v.Visitor.Erased
+	v.leave()
+	if err := v.answer(http.StatusGone, "gone", certificate, nil); err != nil {
+		panic(err)
+	}
+}
+
 // MyReads lists everybody who looked at the visitor's data, newest first.
 func (c *Console) MyReads(v *Visit) error {
 	limit := pageSize
