@@ -31,7 +31,7 @@ func TestEveryFormThatIsSentTwiceIsAnsweredTwice(t *testing.T) {
 	for _, page := range apphttp.PageLines() {
 		prepare, known := forms[page.ID]
 		switch {
-		case page.Method != "POST":
+		case page.Method != "POST", page.ID == "check_proof_form": // that looks at files, and changes nothing
 			continue
 		case !known:
 			t.Errorf("nobody sends %s twice", page.ID)
