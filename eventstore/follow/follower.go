@@ -34,7 +34,9 @@ type Follower interface {
 
 // Unread is a follower that reads its ranges itself, as they are stored: Apply is called
 // for every range, and is passed no events. So it is not stopped by an event that nobody
-// can open or believe, and nothing is opened for it.
+// can open or believe, and nothing is opened for it. It does not hurry: after a range
+// that was not a full page it rests for PollEvery, because otherwise whoever appends one
+// event at a time would pay for a transaction of this follower with each.
 type Unread interface {
 	Follower
 	Unread()

@@ -37,8 +37,11 @@ const (
 // the failed one, or a tenth if that was too slow, down to the single event at fault, so
 // that the checkpoint ends directly before it. Pages grow again once the failed range is
 // past.
+//
+// A calm follower rests after each range that did not fill its page.
 type pace struct {
 	full int64
+	calm time.Duration // how long it rests; 0: it is not calm
 
 	mu      sync.Mutex
 	page    int64
@@ -55,8 +58,11 @@ type failure struct {
 	found verdict
 }
 
-func newPace(full int) *pace {
-	return &pace{full: int64(full), page: min(int64(full), firstPage), backoff: pg.NewBackoff(firstPause, longestPause)}
+func newPace(full int, calm time.Duration) *pace {
+	return &pace{
+		full: int64(full), calm: calm, page: min(int64(full), firstPage),
+		backoff: pg.NewBackoff(firstPause, longestPause),
+	}
 }
 
 func (p *pace) size() int64 {
@@ -108,6 +114,9 @@ func (p *pace) succeeded(s span, took time.Duration) {
 	defer p.mu.Unlock()
 	p.backoff.Reset()
 	p.last = failure{}
+	if s.UpTo-s.After < p.page {
+		p.pausing = p.calm
+	}
 
 	switch {
 	case took > slow:

@@ -47,7 +47,11 @@ func (r *runner) follow(term context.Context, depose context.CancelCauseFunc, ep
 	db.SetMaxOpenConns(1)
 	defer func() { _ = db.Close() }()
 
-	pace := newPace(r.config.PageSize)
+	calm := time.Duration(0)
+	if r.isUnread() {
+		calm = r.config.PollEvery
+	}
+	pace := newPace(r.config.PageSize, calm)
 	wake, hush := r.bell.subscribe(r.Kinds())
 	defer hush()
 
