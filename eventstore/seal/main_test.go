@@ -42,6 +42,8 @@ type world struct {
 
 	origin string
 	seeds  proof.Seeds
+	every  time.Duration // 0: a millisecond
+	grown  chan struct{}
 	kept   []byte
 	keep   error // what keeping fails with
 }
@@ -72,9 +74,10 @@ func newWorld(t testing.TB) *world {
 // start makes a new sealer and signer, as a process that starts does.
 func (w *world) start(t testing.TB) {
 	t.Helper()
-	w.sealer = &seal.Sealer{}
+	w.sealer, w.grown = &seal.Sealer{}, make(chan struct{}, 1)
 	w.signer = seal.NewSigner(seal.SignerConfig{
-		Pool: w.projector, Reader: w.reader, Origin: w.origin, Seeds: w.seeds, Every: time.Millisecond,
+		Pool: w.projector, Reader: w.reader, Origin: w.origin, Seeds: w.seeds, Every: max(w.every, time.Millisecond),
+		Grown: w.grown,
 		Kept: func() ([]byte, error) { return w.kept, nil },
 		Keep: func(note []byte) error {
 			if w.keep == nil {
@@ -229,7 +232,7 @@ func (w *world) refuses(t *testing.T, why string) {
 }
 
 // verify verifies the whole log.
-func (w *world) verify(t *testing.T, held ...proof.Checkpoint) error {
+func (w *world) verify(t testing.TB, held ...proof.Checkpoint) error {
 	t.Helper()
 	_, err := seal.Verify(t.Context(), w.projector, w.reader, nil, held...)
 	return err

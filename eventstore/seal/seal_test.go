@@ -1,10 +1,12 @@
 package seal_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/mod/sumdb/tlog"
@@ -320,4 +322,32 @@ func TestAnotherKeySignsOnlyOnceItIsMadeKnown(t *testing.T) {
 		t.Errorf("what the old key signed is not verified any more: %v", err)
 	}
 	must(t, w.verify(t))
+}
+
+func TestALogThatNeverRestsIsSignedLessOften(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.every = 20 * time.Millisecond
+	w.start(t)
+	close(w.grown) // it always says so
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.signer.Run(ctx) }()
+	pgtest.Eventually(t, "five checkpoints are signed", func() bool {
+		w.grow(t, 1)
+		must(t, w.seal(t, w.head(t)))
+		newest, err := seal.Newest(t.Context(), w.projector)
+		return err == nil && newest.Number >= 5
+	})
+	stop()
+	must(t, pgtest.Receive(t, ended))
+
+	rows, err := w.projector.Query(t.Context(), `select signed_at - lag(signed_at) over (order by number)
+		from trust.log_checkpoints order by number offset 1`)
+	must(t, err)
+	gaps, err := pgx.CollectRows(rows, pgx.RowTo[time.Duration])
+	must(t, err)
+	if gaps[2] < 80*time.Millisecond || gaps[3] < 100*time.Millisecond {
+		t.Errorf("between checkpoints: %v", gaps)
+	}
 }

@@ -27,7 +27,8 @@ type SignerConfig struct {
 	// Origin is the name under which the log is signed; empty: DefaultOrigin.
 	Origin string
 	Seeds  proof.Seeds
-	// Every is the least time between two checkpoints.
+	// Every is the least time between two checkpoints. It is up to five times as long
+	// while the log does not rest.
 	Every time.Duration
 	// Kept returns the newest checkpoint that was kept outside the database; nil: none.
 	Kept func() ([]byte, error)
@@ -71,7 +72,7 @@ const idle = 5 * time.Second
 
 // Run signs until ctx ends. It returns early only with ErrOtherKey.
 func (s *Signer) Run(ctx context.Context) error {
-	said := ""
+	said, pause := "", s.config.Every
 	for {
 		err := s.Sign(ctx)
 		switch {
@@ -86,10 +87,31 @@ func (s *Signer) Run(ctx context.Context) error {
 			s.config.Logger.ErrorContext(ctx, "cannot sign", slog.String("why", follow.Describe(err)))
 		}
 
-		if !wait(ctx, s.config.Every, nil) || !wait(ctx, idle, s.config.Grown) {
+		if !wait(ctx, pause, nil) {
 			return nil
 		}
+		select {
+		case <-s.config.Grown:
+			pause = s.longer(pause)
+		default:
+			pause = s.config.Every
+			if !wait(ctx, idle, s.config.Grown) {
+				return nil
+			}
+		}
 	}
+}
+
+// busiest is how many times longer than Every the pause between two checkpoints becomes.
+// What is signed is kept for ever, and takes more than the events if it is signed for
+// each few of them.
+const busiest = 5
+
+// longer returns the pause after one during which the log has grown. After one during
+// which it has not, it is Every again: so whoever waits for a checkpoint while little is
+// going on does not wait for long.
+func (s *Signer) longer(pause time.Duration) time.Duration {
+	return min(2*pause, busiest*s.config.Every)
 }
 
 // wait waits until something comes, but not longer than d. It returns false if ctx ends.

@@ -60,7 +60,10 @@ func variables() []variable {
 			meaning: "name under which the log is signed, such as trust.salga.example/log; " +
 				"unset: salga-trust/ and the log's id",
 		},
-		{name: "CHECKPOINT_EVERY", fallback: "2s", meaning: "least time between two checkpoints of a log that grows"},
+		{
+			name: "CHECKPOINT_EVERY", fallback: "2s",
+			meaning: "least time between two checkpoints of a log that grows; up to five times as long while it does not rest",
+		},
 		{name: "ENVIRONMENT", fallback: "development", meaning: "development, test or production"},
 		{name: "DEBUG", fallback: "false", meaning: "true logs more; refused in production"},
 		{name: "HTTP_ADDR", fallback: "127.0.0.1:8000", meaning: "where the API listens"},
