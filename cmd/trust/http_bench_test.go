@@ -159,21 +159,25 @@ func (s *site) openStore(b *testing.B) *eventstore.Store {
 
 func appendOften(ctx context.Context, store *eventstore.Store, n int) error {
 	for range n {
-		_, err := store.Append(ctx, domain.Append{
-			ID: uuid.New(), Tenant: domain.PlatformTenant(),
-			Writes: []domain.Write{{
-				Stream: domain.ConsentsOf(domain.UserID{UUID: uuid.Must(uuid.NewV7())}),
-				Events: []domain.Event{&domain.ConsentGranted{Decision: domain.Decision{
-					ConsentID: domain.ConsentID{UUID: uuid.Must(uuid.NewV7())}, Purpose: "sms_alert", NoticeVersion: 1,
-					Language: domain.English, SHA256: domain.WordingHash("x"),
-					Wording: "To send you SMS alerts about water and electricity interruptions.",
-					Channel: domain.Web, RecordedBy: domain.BySelf, GivenBy: domain.BySelf, Basis: domain.ConsentBasis,
-				}}},
-			}},
-		})
-		if err != nil {
+		if _, err := store.Append(ctx, oneConsent()); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// oneConsent is an append of somebody's first consent.
+func oneConsent() domain.Append {
+	return domain.Append{
+		ID: uuid.New(), Tenant: domain.PlatformTenant(),
+		Writes: []domain.Write{{
+			Stream: domain.ConsentsOf(domain.UserID{UUID: uuid.Must(uuid.NewV7())}),
+			Events: []domain.Event{&domain.ConsentGranted{Decision: domain.Decision{
+				ConsentID: domain.ConsentID{UUID: uuid.Must(uuid.NewV7())}, Purpose: "sms_alert", NoticeVersion: 1,
+				Language: domain.English, SHA256: domain.WordingHash("x"),
+				Wording: "To send you SMS alerts about water and electricity interruptions.",
+				Channel: domain.Web, RecordedBy: domain.BySelf, GivenBy: domain.BySelf, Basis: domain.ConsentBasis,
+			}}},
+		}},
+	}
 }

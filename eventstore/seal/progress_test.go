@@ -11,7 +11,7 @@ import (
 )
 
 // witness returns a signer with keys of its own.
-func witnessNamed(t *testing.T, name string) *proof.Signer {
+func witnessNamed(t testing.TB, name string) *proof.Signer {
 	t.Helper()
 	witness, err := proof.NewSigner(name, proof.Seeds{Ed25519: proof.Sum([]byte(name)), MLDSA44: proof.Sum(nil)})
 	must(t, err)
