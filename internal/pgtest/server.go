@@ -181,8 +181,8 @@ func settings(durable bool) map[string]string {
 	}
 	if !durable {
 		settings["fsync"], settings["full_page_writes"], settings["checkpoint_timeout"] = "off", "off", "1h"
-		// It would visit hundreds of databases that live for seconds. A test of plans analyzes
-		// its tables itself, so that its plans do not depend on who came by.
+		// It would visit hundreds of databases that live for seconds. A test of plans
+		// analyzes its tables itself, so that its plans do not depend on who came by.
 		settings["autovacuum"] = "off"
 	}
 	return settings
