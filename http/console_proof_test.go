@@ -190,6 +190,67 @@ func TestTheBadgeOfADecisionSaysHowFarTheLogIsSealed(t *testing.T) {
 	}
 }
 
+// An officer downloads the proof of anybody's decision, a resident that of their own, and
+// neither of them from the page of somebody else.
+func TestTheProofOfADecisionIsDownloadedFromItsPage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p, stranger := w.citizen("thandi@example.org"), w.citizen("sipho@example.org")
+	consent := p.newestConsent("platform_registration")
+	console, me := "/console/consents/"+consent+"/proof", "/me/consents/"+consent+"/proof"
+	officer := w.staff(domain.Manager, "KZN225").browserOf("KZN225")
+	clerk := w.staff(domain.FieldWorker, "KZN225").browserOf("KZN225")
+
+	for link, b := range map[string]*browser{console: officer, me: p.browserOf("KZN225")} {
+		page := "/me"
+		if b == officer {
+			page = "/console/people/" + p.id
+		}
+		b.get(page + "?lang=en").want(200)
+		if !strings.Contains(b.page.raw, `href="`+link+`"`) {
+			t.Errorf("%s has no link to %s", page, link)
+		}
+		b.says("Sealed", "Download the proof")
+
+		file := b.once("GET", link, nil)
+		if file.file().Consent != consent ||
+			!strings.HasPrefix(file.header.Get("Content-Disposition"), `attachment; filename="proof-`) {
+			t.Errorf("%s: %v", link, file.header)
+		}
+	}
+	if n := w.count("proof.issued.v1"); n != 2 {
+		t.Errorf("%d proofs were issued", n)
+	}
+
+	clerk.get("/console/people/" + p.id).want(200)
+	clerk.hides(console)
+	clerk.get(console).want(403)
+	stranger.browserOf("KZN225").get(me).want(404)
+	w.shown.Store(&[]byte{})
+	officer.get("/console/people/" + p.id).want(200)
+	officer.hides(console)
+}
+
+func TestAProofThatCannotBeHandedOutIsAPageThatSaysWhy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.citizen("thandi@example.org")
+	b, link := p.browserOf("KZN225"), "/me/consents/"+p.newestConsent("platform_registration")+"/proof"
+
+	for lang, words := range map[string]string{
+		"en": "This cannot be proven yet.", "zu": "Lokhu akukwazi ukufakazelwa okwamanje.",
+		"af": "Dit kan nog nie bewys word nie.",
+	} {
+		w.prover.refuse(pendingProof(), pendingProof())
+		a := b.get(link + "?lang=" + lang).want(503)
+		b.says(words)
+		if a.header.Get("Content-Disposition") != "" || a.header.Get("Content-Type") != "text/html; charset=utf-8" {
+			t.Errorf("%s: %v", lang, a.header)
+		}
+	}
+	b.get("/me/consents/nothing/proof").want(404)
+}
+
 // checkpoint signs one of a log of that size, which witnesses cosign.
 func checkpoint(t *testing.T, size uint64, witnesses ...string) []byte {
 	t.Helper()

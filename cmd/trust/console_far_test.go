@@ -255,6 +255,8 @@ func noPages() []string {
 		"/console/assets/{asset}",    // files that pages are made of
 		"/me/data.json",              // a file to keep
 		"/console/consents/download", // likewise
+		"/console/consents/{id}/proof",
+		"/me/consents/{id}/proof",
 	}
 }
 

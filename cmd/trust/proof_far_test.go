@@ -3,6 +3,8 @@
 package main
 
 import (
+	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	api "github.com/salga-trust/engine/http/client"
 	"github.com/salga-trust/engine/internal/pgtest"
 	"github.com/salga-trust/engine/proof/logtest"
 )
@@ -80,6 +83,34 @@ func (d *proofDesk) asks(lang, bundle, policy string, scripts bool) {
 	}
 }
 
+// ours puts a proof on the desk that this very system handed out, and the policy that
+// names its log.
+func (d *proofDesk) ours() {
+	t, ctx := d.tab.t, d.tab.t.Context()
+	t.Helper()
+	s := stage{t: t, site: d.site, nobody: api.New("http://" + d.site.addr)}
+	_, err := s.nobody.Register(ctx, api.RegisterBody{
+		Email: "nomsa.zondi@example.org", Password: journeyPassword, FullName: "Nomsa Zondi", MunicipalityCode: "JHB",
+		Consent: api.RegisterConsentBody{Purpose: "platform_registration", Language: "en", Consented: true},
+	}, nil)
+	must(t, err)
+	pgtest.Eventually(t, "the read tables have followed", d.site.caughtUp)
+
+	herself := s.as("nomsa.zondi@example.org", journeyPassword)
+	given, err := herself.ListConsents(ctx, nil)
+	must(t, err)
+	file, err := herself.ProveConsent(ctx, given.Body.Items[0].ID, nil)
+	must(t, err)
+	content, err := io.ReadAll(file.Body)
+	must(t, err)
+	var bundle struct {
+		Policy string `json:"policy"`
+	}
+	must(t, json.Unmarshal(content, &bundle))
+	d.put("ours.json", string(content))
+	d.put("ours.policy", bundle.Policy)
+}
+
 // TestFarABrowserChecksAProofAndTheServerSaysTheSame checks proofs by WebAssembly in the
 // browser, under the page's policy, and without JavaScript on the server.
 func TestFarABrowserChecksAProofAndTheServerSaysTheSame(t *testing.T) {
@@ -96,9 +127,12 @@ func TestFarABrowserChecksAProofAndTheServerSaysTheSame(t *testing.T) {
 	d.put("empty", "")
 	d.put("policy", policy)
 	d.put("turned.json", "\u202e{}")
+	d.ours()
 
 	for _, c := range []struct{ lang, bundle, policy, says string }{
 		{"en", "proof.json", "policy", "Proven"},
+		{"en", "ours.json", "ours.policy", "Proven"},
+		{"en", "ours.json", "policy", "This proves nothing"},
 		{"en", "proof.json", "", "Not proven"},
 		{"en", "changed.json", "policy", "This proves nothing"},
 		{"en", "turned.json", "policy", "This cannot be read"},

@@ -20,6 +20,7 @@ const (
 // minePage is what /me shows.
 type minePage struct {
 	Decisions []decisions
+	Seal      seal
 	Offers    []offer
 	// Guarded are purposes about children: a competent person decides, at a counter.
 	Guarded  []client.PurposeBody
@@ -62,6 +63,9 @@ func (v *Visit) mine() (minePage, error) {
 		return minePage{}, err
 	}
 	page := minePage{Decisions: byPurpose(consents)}
+	if page.Seal, err = v.seal(); err != nil {
+		return minePage{}, err
+	}
 	if err := v.offers(&page, consents); err != nil {
 		return minePage{}, err
 	}

@@ -142,3 +142,13 @@ func printable(text string) string {
 		return unicode.ReplacementChar
 	}, text)
 }
+
+// ProofOfConsent hands over the proof of a decision, a file to keep and check anywhere.
+// The API says who may have it, waits for the seal, and records that it was issued.
+func (c *Console) ProofOfConsent(v *Visit) error {
+	id, err := v.id()
+	if err != nil {
+		return err
+	}
+	return v.stream("/api/v1/consents/"+id.String()+"/proof", "")
+}
