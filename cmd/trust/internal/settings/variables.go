@@ -36,8 +36,8 @@ func variables() []variable {
 		},
 		{
 			name: "LOG_SIGNING_KEY", secret: true,
-			meaning: "signs checkpoints of the log: two times 64 hexadecimal digits, with a point between; trust up " +
-				"makes and keeps one",
+			meaning: "signs checkpoints of the log and proofs of decisions: two times 64 hexadecimal digits, with a " +
+				"point between; trust up makes and keeps one",
 		},
 		{name: "NEW_MASTER_KEY", secret: true, meaning: "the master key that trust keys rotate changes to"},
 
