@@ -24,6 +24,11 @@ type Query struct {
 	Actor   domain.UserID // the person who acted
 	Record  uuid.UUID     // the record that events are about
 
+	// Stream limits the search to one stream, which is then read in order of version, and
+	// Behind to its versions above this one. It needs Tenant.
+	Stream domain.Stream
+	Behind int
+
 	// Seen finds reads of personal data that covered this person, or may have: see
 	// PersonalDataRead. It needs Tenant.
 	Seen domain.UserID
@@ -150,9 +155,13 @@ func (q Query) statement(after, upTo int64) (sql string, args []any) {
 		limit = &q.Limit
 	}
 
-	s := statement{Where: pg.Where{Args: []any{limit}}, order: " order by position limit $1"}
+	by := "position"
+	if q.Stream.ID != uuid.Nil {
+		by = "version" // as its index has it
+	}
+	s := statement{Where: pg.Where{Args: []any{limit}}, order: " order by " + by + " limit $1"}
 	if q.Newest {
-		s.order = " order by position desc limit $1"
+		s.order = " order by " + by + " desc limit $1"
 	}
 
 	if after > 0 {
@@ -175,13 +184,18 @@ func (q Query) statement(after, upTo int64) (sql string, args []any) {
 	if !q.Actor.IsZero() {
 		s.And("actor_id = %s", q.Actor.UUID)
 	}
+	if q.Stream.ID != uuid.Nil {
+		s.And("stream_type = %s", string(q.Stream.Type))
+		s.And("stream_id = %s", [16]byte(q.Stream.ID))
+		s.And("version > %s", q.Behind)
+	}
 	if q.Record != uuid.Nil {
 		s.And("record_id = %s", q.Record)
 	}
 
 	switch {
 	case !q.Seen.IsZero():
-		return s.seen(q.Seen), s.Args
+		return s.seen(q.Seen, q.Newest && q.Limit > 0), s.Args
 	case everywhere && q.Subject.IsZero() && (!q.Actor.IsZero() || q.Record != uuid.Nil):
 		return s.inEachTenant(), s.Args
 	default:
@@ -195,16 +209,21 @@ type statement struct {
 }
 
 // seen finds reads of one person alone by the person, and reads of several people among
-// the few events that name no subject.
-func (s *statement) seen(person domain.UserID) string {
+// the few events that name no subject: those that mention the person anywhere or list
+// nobody. To parse the JSON of each of these would take most of the time.
+func (s *statement) seen(person domain.UserID, newest bool) string {
 	id := s.Arg(person.UUID)
 	text := s.Arg(person.String())
-	const read = "(select " + columns + " from trust.events where event_type = '" + readType + "'"
-	alone := read + " and subject_id = " + id + s.SQL() + s.order + ")"
-	amongOthers := read + " and subject_id is null and (payload -> 'subjects' is null" +
-		" or strpos((payload -> 'subjects')::text, " + text + ") > 0)" + s.SQL() + s.order + ")"
+	const read = "select " + columns + " from trust.events where event_type = '" + readType + "'"
+	alone := read + " and subject_id = " + id + s.SQL() + s.order
+	amongOthers := read + " and subject_id is null and (strpos(payload::text, " + text + ") > 0" +
+		` or strpos(payload::text, '"subjects":') = 0)` + s.SQL()
+	if newest { // if that many were of the person alone, older ones of several people are not wanted
+		amongOthers += " and position > (select case when count(*) = $1 then min(position) else 0 end from alone)"
+	}
 
-	return alone + " union all " + amongOthers + s.order
+	return "with alone as materialized (" + alone + ") select * from alone union all (" + amongOthers + s.order + ")" +
+		s.order
 }
 
 // inEachTenant asks tenant by tenant, because the indexes begin with the tenant. It finds

@@ -2,7 +2,10 @@ package http_test
 
 import (
 	"fmt"
+	"html"
+	"maps"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -215,4 +218,74 @@ func TestADecisionIsRecordedWithdrawnAndAnnulledOnPages(t *testing.T) {
 	clerk := w.staff(domain.FieldWorker, "KZN225").browserOf("KZN225")
 	clerk.get(withdraw).want(200)
 	clerk.get(annul).want(403)
+}
+
+// A page of a person with very many decisions shows the newest, leads to the others, and
+// still says how each purpose stands. What it looks at is recorded, and who looked
+// before is listed.
+func TestThePageOfAPersonWithManyDecisionsShowsTheNewest(t *testing.T) {
+	t.Parallel()
+	w, _ := newRealWorld(t)
+	w.define(domain.PlatformTenant(), "newsletter")
+	officer := w.staff(domain.Manager, "KZN225")
+	p := w.citizen("thandi@example.org")
+	for range 70 {
+		p.send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"zu","consented":false}`).want(201)
+	}
+
+	b, page := officer.browserOf("KZN225"), "/console/people/"+p.id
+	shown := func() int { return strings.Count(b.page.raw, `<div class="moj-timeline__item `) }
+	b.get(page).want(200)
+	b.says("The newest first.", "Refused on", "An account on this platform", "Nobody looked in this time.")
+	if shown() != 50 {
+		t.Errorf("%d events on the first page", shown())
+	}
+
+	next := regexp.MustCompile(`href="(/console/people/[^"]*after=[^"]*)"`).FindStringSubmatch(b.page.raw)
+	if next == nil {
+		t.Fatal("no way to the other decisions")
+	}
+	b.get(html.UnescapeString(next[1])).want(200)
+	if shown() != 21 {
+		t.Errorf("%d events on the last page", shown())
+	}
+
+	b.get(page).want(200)
+	b.says("Who looked", "manager", "only this person")
+	fields := map[string]int{}
+	for _, item := range officer.send("GET", "/api/v1/compliance/exposure?subject_id="+p.id, "").want(200).items() {
+		fields[item["fields"].(string)]++
+	}
+	want := map[string]int{"profile": 3, "history": 3, "consents": 2, "requests": 2}
+	if !maps.Equal(fields, want) {
+		t.Errorf("looks at %v, want %v", fields, want)
+	}
+
+	counting := officer.send("GET", "/api/v1/compliance/consents?counting=true&subject_id="+p.id, "").want(200).items()
+	if len(counting) != 2 || counting[1]["status"] != "refused" {
+		t.Errorf("%d decisions count: %v", len(counting), counting)
+	}
+	officer.send("GET", "/api/v1/compliance/consents?counting=true", "").wantProblem(422, domain.CodeInvalid)
+}
+
+// What a page asks rests on one reading of the visitor's rights, and a form that is sent
+// on another.
+func TestTheRightsOfAVisitorAreReadOnceForAPage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	b := w.staff(domain.Manager, "KZN225").browserOf("KZN225")
+	p := w.citizen("thandi@example.org")
+
+	for _, path := range []string{"/console/people/" + p.id, "/console/purposes", "/me"} {
+		before := w.store.authentications()
+		b.get(path).want(200)
+		if n := w.store.authentications() - before; n != 1 {
+			t.Errorf("%s: %d readings", path, n)
+		}
+	}
+
+	w.store.endSessions()
+	if answer := b.once("GET", "/console/purposes", nil); answer.status == 200 {
+		t.Error("a page is shown in a session that has ended")
+	}
 }

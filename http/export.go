@@ -19,6 +19,7 @@ import (
 type exportInput struct {
 	StateOfConsents
 	SubjectID string `query:"subject_id" format:"uuid" doc:"Only consents of this person."`
+	Counting  string `query:"counting" enum:"true,false" doc:"true: for each purpose only the decision that counts, which is the one in force, otherwise the newest that was not annulled. Give subject_id, too."`
 	Format    string `query:"format" enum:"json,csv,ndjson" default:"json"`
 }
 
@@ -102,13 +103,16 @@ func (s *server) export(ctx context.Context, call commands.Call, in *exportInput
 	var f domain.Faults
 	q := in.question(&f)
 	q.Subject.UUID = optionalID(&f, "subject_id", in.SubjectID)
+	if q.Counting = in.Counting == "true"; q.Counting && in.SubjectID == "" {
+		f.Add("subject_id", "required", "Say whose decisions count: counting is about one person.")
+	}
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
 	if err := s.resolve(ctx, call, &in.StateOfConsents, &q); err != nil {
 		return nil, err
 	}
-	municipality, err := s.config.Commands.CodeOf(ctx, call.Tenant)
+	municipality, err := s.codeOf(ctx, call)
 	if err != nil {
 		return nil, err
 	}
@@ -133,6 +137,14 @@ func (s *server) export(ctx context.Context, call commands.Call, in *exportInput
 		s.stream(ctx, call, q, of, w)
 	}
 	return out, nil
+}
+
+// codeOf returns the code of the caller's municipality.
+func (s *server) codeOf(ctx context.Context, call commands.Call) (string, error) {
+	if code := call.Municipality().Code; code != "" {
+		return code, nil
+	}
+	return s.config.Commands.CodeOf(ctx, call.Tenant)
 }
 
 // recordExport records a read of everybody whom the filter covers, or of the one person

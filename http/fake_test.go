@@ -41,6 +41,8 @@ type fakeStore struct {
 	secrets  map[domain.ServiceAccountID][]domain.ClientDigest
 	// failing, if set, is the error of every method, and full that of Append.
 	failing, full error
+
+	authenticated int // how often somebody's rights were read
 }
 
 // stored is an event in its encoded form; Event is nil.
@@ -188,8 +190,23 @@ func (s *fakeStore) LoadSession(
 	events, err := s.Load(ctx, tenant, streams...)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.authenticated++
 	f, ok := s.sessions[session]
 	return events, ok && f.user == user && s.now().Before(f.expires), err
+}
+
+// authentications counts how often somebody's rights were read.
+func (s *fakeStore) authentications() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.authenticated
+}
+
+// endSessions ends everybody's session at once.
+func (s *fakeStore) endSessions() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.sessions)
 }
 
 func (s *fakeStore) SessionExpires(
@@ -853,10 +870,10 @@ func (r *fakeReports) before(each func() error) {
 }
 
 func (r *fakeReports) History(
-	_ context.Context, tenant domain.TenantID, subject domain.UserID, _ projections.Page,
+	_ context.Context, tenant domain.TenantID, of reports.HistoryQuery, _ projections.Page,
 ) (history projections.Listing[reports.HistoryEntry], err error) {
 	for _, e := range r.store.events() {
-		if e.Tenant == tenant && e.Stream == domain.ConsentsOf(subject) {
+		if e.Tenant == tenant && e.Stream == domain.ConsentsOf(of.Subject) {
 			history.Items = append(history.Items, reports.HistoryEntry{
 				Position: e.Position, EventID: e.EventID, EventType: e.Event.EventType(), Actor: e.Actor,
 			})

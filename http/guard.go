@@ -184,7 +184,9 @@ func (s *server) authenticate(
 	}
 
 	call.Tenant, call.User, call.Session = b.tenant, b.user, b.session
-	if call, err = s.config.Commands.Authenticate(ctx, call); err != nil {
+	if admitted := traceOf(ctx).admitted; admitted.isOf(call) {
+		call = admitted.asks(call)
+	} else if call, err = s.config.Commands.Authenticate(ctx, call); err != nil {
 		return call, err
 	}
 	if !rt.bare && !call.SecondFactor().IsSet() && slices.Contains(s.config.RequireTOTP, call.Role()) {
@@ -353,6 +355,7 @@ type requestTrace struct {
 	began       time.Time
 	gone        <-chan struct{} // closed when the client has left
 	inside      bool            // a page asks, see pages.go
+	admitted    *visit          // who has been admitted to the page that asks; nil: not yet
 }
 
 type traceKey struct{}

@@ -125,16 +125,17 @@ const mostHistory = 1000
 
 type historyInput struct {
 	ID    string `path:"id"`
+	Order string `query:"order" enum:"oldest,newest" default:"oldest" doc:"Which events come first."`
 	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"1000" doc:"Maximum number of items."`
-	After string `query:"after" doc:"next of the previous page; empty: from the start."`
+	After string `query:"after" doc:"next of the previous page, asked for in the same order; empty: from the start."`
 }
 
 type historyOutput struct {
 	Body listBody[historyBody] `nameHint:"History"`
 }
 
-// history lists the consent events of one person, oldest first. It is complete even for
-// an erased person.
+// history lists the consent events of one person. It is complete even for an erased
+// person.
 func (s *server) history(ctx context.Context, call commands.Call, in *historyInput) (*historyOutput, error) {
 	id, err := namedID(in.ID)
 	if err != nil {
@@ -146,7 +147,8 @@ func (s *server) history(ctx context.Context, call commands.Call, in *historyInp
 		return nil, err
 	}
 
-	list, err := s.config.Reports.History(ctx, call.Tenant, subject,
+	list, err := s.config.Reports.History(ctx, call.Tenant,
+		reports.HistoryQuery{Subject: subject, Newest: in.Order == "newest"},
 		projections.Page{Limit: in.Limit, After: in.After, Most: mostHistory})
 	if err != nil {
 		return nil, err

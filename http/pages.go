@@ -83,6 +83,9 @@ func (s *server) visitors(rt *route, asks questions, r *http.Request) console.Ad
 
 		call, _, err := s.admit(ctx, rt, asks, asked)
 		visitor := s.visitor(call)
+		if err == nil && r.Method == http.MethodGet {
+			traceOf(ctx).admitted = &visit{call}
+		}
 		if err == nil && visitor.SignedIn() {
 			visitor.Head, err = s.config.Commands.Store.Head(ctx)
 		}
@@ -111,6 +114,24 @@ func (s *server) erasureOf(ctx context.Context, rt *route, r *http.Request, refu
 		return uuid.Nil
 	}
 	return certificate
+}
+
+// visit is a request for a page that changes nothing, by somebody whom the log let in.
+// What the page asks of the API rests on the same reading of their rights: it is part of
+// one request, and each of its questions would read them once more.
+type visit struct{ by commands.Call }
+
+// isOf reports whether a call is by the visitor, in the same session.
+func (v *visit) isOf(call commands.Call) bool {
+	return v != nil && v.by.Actor().Exists() && v.by.Tenant == call.Tenant && v.by.User == call.User &&
+		v.by.Session == call.Session
+}
+
+// asks returns a call with the visitor's rights.
+func (v *visit) asks(call commands.Call) commands.Call {
+	admitted := v.by
+	admitted.Origin, admitted.Correlation, admitted.Guess = call.Origin, call.Correlation, call.Guess
+	return admitted
 }
 
 // visitor says who calls, as pages show it.

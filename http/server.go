@@ -95,7 +95,7 @@ type Queries interface {
 // Reports is what the server needs of the log itself, for officers. Package
 // projections/reports implements it.
 type Reports interface {
-	History(ctx context.Context, tenant domain.TenantID, subject domain.UserID,
+	History(ctx context.Context, tenant domain.TenantID, of reports.HistoryQuery,
 		page projections.Page) (projections.Listing[reports.HistoryEntry], error)
 	// Resolve returns the moment that a replay is about.
 	Resolve(ctx context.Context, tenant domain.TenantID, at, knownAt time.Time, position int64) (reports.Moment, error)

@@ -748,6 +748,12 @@ const (
 	ExportConsentsParamsLanguageZu ExportConsentsParamsLanguage = "zu"
 )
 
+// Defines values for ExportConsentsParamsCounting.
+const (
+	ExportConsentsParamsCountingFalse ExportConsentsParamsCounting = "false"
+	ExportConsentsParamsCountingTrue  ExportConsentsParamsCounting = "true"
+)
+
 // Defines values for ExportConsentsParamsFormat.
 const (
 	ExportConsentsParamsFormatCsv    ExportConsentsParamsFormat = "csv"
@@ -822,6 +828,12 @@ const (
 const (
 	PurposeImpactParamsCountOnlyFalse PurposeImpactParamsCountOnly = "false"
 	PurposeImpactParamsCountOnlyTrue  PurposeImpactParamsCountOnly = "true"
+)
+
+// Defines values for SubjectHistoryParamsOrder.
+const (
+	SubjectHistoryParamsOrderNewest SubjectHistoryParamsOrder = "newest"
+	SubjectHistoryParamsOrderOldest SubjectHistoryParamsOrder = "oldest"
 )
 
 // Defines values for ListHoldsParamsStatus.
@@ -3419,8 +3431,11 @@ type ExportConsentsParams struct {
 	GivenTo *time.Time `form:"given_to,omitempty" json:"given_to,omitempty"`
 
 	// SubjectID Only consents of this person.
-	SubjectID *uuid.UUID                  `form:"subject_id,omitempty" json:"subject_id,omitempty"`
-	Format    *ExportConsentsParamsFormat `form:"format,omitempty" json:"format,omitempty"`
+	SubjectID *uuid.UUID `form:"subject_id,omitempty" json:"subject_id,omitempty"`
+
+	// Counting true: for each purpose only the decision that counts, which is the one in force, otherwise the newest that was not annulled. Give subject_id, too.
+	Counting *ExportConsentsParamsCounting `form:"counting,omitempty" json:"counting,omitempty"`
+	Format   *ExportConsentsParamsFormat   `form:"format,omitempty" json:"format,omitempty"`
 
 	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
@@ -3440,6 +3455,9 @@ type ExportConsentsParamsChannel string
 
 // ExportConsentsParamsLanguage defines parameters for ExportConsents.
 type ExportConsentsParamsLanguage string
+
+// ExportConsentsParamsCounting defines parameters for ExportConsents.
+type ExportConsentsParamsCounting string
 
 // ExportConsentsParamsFormat defines parameters for ExportConsents.
 type ExportConsentsParamsFormat string
@@ -3620,10 +3638,13 @@ type PurposeImpactParamsCountOnly string
 
 // SubjectHistoryParams defines parameters for SubjectHistory.
 type SubjectHistoryParams struct {
+	// Order Which events come first.
+	Order *SubjectHistoryParamsOrder `form:"order,omitempty" json:"order,omitempty"`
+
 	// Limit Maximum number of items.
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// After next of the previous page; empty: from the start.
+	// After next of the previous page, asked for in the same order; empty: from the start.
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
 	// XTenantID Optional; must be the tenant of your token.
@@ -3635,6 +3656,9 @@ type SubjectHistoryParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
+
+// SubjectHistoryParamsOrder defines parameters for SubjectHistory.
+type SubjectHistoryParamsOrder string
 
 // ListConsentsParams defines parameters for ListConsents.
 type ListConsentsParams struct {
@@ -4869,6 +4893,9 @@ func (c *Client) ExportConsents(ctx context.Context, params *ExportConsentsParam
 		if params.SubjectID != nil {
 			r.query.Set("subject_id", text(*params.SubjectID))
 		}
+		if params.Counting != nil {
+			r.query.Set("counting", text(*params.Counting))
+		}
 		if params.Format != nil {
 			r.query.Set("format", text(*params.Format))
 		}
@@ -5077,6 +5104,9 @@ func (c *Client) PurposeImpact(ctx context.Context, code string, params *Purpose
 func (c *Client) SubjectHistory(ctx context.Context, id uuid.UUID, params *SubjectHistoryParams) (*Answer[ListBodyHistoryBody], error) {
 	r := newRequest(http.MethodGet, fmt.Sprintf("/api/v1/compliance/subjects/%s/history", url.PathEscape(text(id))))
 	if params != nil {
+		if params.Order != nil {
+			r.query.Set("order", text(*params.Order))
+		}
 		if params.Limit != nil {
 			r.query.Set("limit", text(*params.Limit))
 		}

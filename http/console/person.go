@@ -23,9 +23,8 @@ type personView struct {
 	// Consents are what field workers see instead.
 	Consents []client.ConsentBody
 
-	Timeline    []pastEvent
-	NewestFirst bool
-	Next        *string // of the timeline, or of Consents
+	Timeline []pastEvent // newest first
+	Next     *string     // of the timeline, or of Consents
 
 	Looks  []client.ExposureBody
 	Rights client.Rights
@@ -39,8 +38,11 @@ type pastEvent struct {
 }
 
 const (
-	timelineLength = 100
+	timelineLength = 50
 	latestLooks    = 10
+	// ownLooks are those that the page itself makes: at the person, the timeline, the
+	// decisions, and requests and holds.
+	ownLooks = 4
 )
 
 // Person shows everything about one person: what stood at an instant as known at another,
@@ -50,39 +52,58 @@ func (c *Console) Person(v *Visit) error {
 	if err != nil {
 		return err
 	}
+	p := personView{First: v.Value("after") == ""}
+	if !v.May("page_person_reads") {
+		return v.personForFieldWorker(id, p)
+	}
+
+	parts := []func(uuid.UUID, *personView) error{v.person, v.sealed, v.timeline}
+	if p.First {
+		parts = append(parts, v.answerAbout, v.rightsOf, v.looksAt)
+	}
+	asked := make([]func() error, len(parts))
+	for i, part := range parts {
+		asked[i] = func() error { return part(id, &p) }
+	}
+	refused := together(asked...)
+	if p.Person.ID == uuid.Nil {
+		return refused
+	}
+
+	if refused != nil {
+		return v.again("person", p, refused)
+	}
+	if p.First {
+		v.Position = p.Answer.Position // the footer names what the answer rests on
+	}
+	return v.render("person", p)
+}
+
+// person completes the page with who it is about.
+func (v *Visit) person(id uuid.UUID, p *personView) error {
 	got, err := v.API.GetResident(v.r.Context(), id, nil)
 	if err != nil {
 		return err
 	}
+	p.Person = got.Body
+	return nil
+}
 
-	p := personView{Person: got.Body, First: v.Value("after") == ""}
-	if p.Seal, err = v.seal(); err != nil {
-		return err
-	}
-	if !v.May("page_person_reads") {
-		return v.personForFieldWorker(p)
-	}
-	if err := v.timeline(&p); err != nil {
-		return v.again("person", p, err)
-	}
-	if !p.First {
-		return v.render("person", p)
-	}
-
-	if err := v.looksAndRights(&p); err != nil {
-		return err
-	}
-	p.Answer, err = v.answerAbout(id)
-	if err != nil {
-		return v.again("person", p, err)
-	}
-	v.Position = p.Answer.Position // the footer names what the answer rests on
-	return v.render("person", p)
+// sealed completes the page with how far the log is sealed.
+func (v *Visit) sealed(_ uuid.UUID, p *personView) (err error) {
+	p.Seal, err = v.seal()
+	return err
 }
 
 // personForFieldWorker shows the consents as they stand now: the past is for those who
 // oversee.
-func (v *Visit) personForFieldWorker(p personView) error {
+func (v *Visit) personForFieldWorker(id uuid.UUID, p personView) error {
+	if err := v.person(id, &p); err != nil {
+		return err
+	}
+	if err := v.sealed(id, &p); err != nil {
+		return err
+	}
 	if v.Form.Has("as_of") || v.Form.Has("known_at") || v.Form.Has("position") {
 		return refusal(403, client.ProblemCodeForbidden)
 	}
@@ -96,11 +117,10 @@ func (v *Visit) personForFieldWorker(p personView) error {
 	return v.render("person", p)
 }
 
-// timeline completes the page with a part of the history. The API lists it oldest first;
-// a history of one page is turned round.
-func (v *Visit) timeline(p *personView) error {
-	history, err := v.API.SubjectHistory(v.r.Context(), p.Person.ID, &client.SubjectHistoryParams{
-		Limit: new(int64(timelineLength)), After: v.optional("after"),
+// timeline completes the page with a part of the history.
+func (v *Visit) timeline(id uuid.UUID, p *personView) error {
+	history, err := v.API.SubjectHistory(v.r.Context(), id, &client.SubjectHistoryParams{
+		Order: new(client.SubjectHistoryParamsOrderNewest), Limit: new(int64(timelineLength)), After: v.optional("after"),
 	})
 	if err != nil {
 		return err
@@ -111,25 +131,30 @@ func (v *Visit) timeline(p *personView) error {
 		p.Timeline = append(p.Timeline, pastEvent{HistoryBody: h, Kind: kind})
 	}
 	p.Next = history.Body.Next
-	if p.NewestFirst = p.First && p.Next == nil; p.NewestFirst {
-		slices.Reverse(p.Timeline)
-	}
 	return nil
 }
 
-// looksAndRights completes the page with who looked last, and with requests and holds.
-func (v *Visit) looksAndRights(p *personView) error {
+// looksAt completes the page with who looked last, before this visit.
+func (v *Visit) looksAt(id uuid.UUID, p *personView) error {
 	looks, err := v.API.Exposure(v.r.Context(), &client.ExposureParams{
-		SubjectID: &p.Person.ID, Limit: new(int64(latestLooks)),
+		SubjectID: &id, Limit: new(int64(latestLooks + ownLooks)),
 	})
 	if err != nil {
 		return err
 	}
-	rights, err := v.API.GetRights(v.r.Context(), &client.GetRightsParams{SubjectID: &p.Person.ID})
+
+	p.Looks = slices.DeleteFunc(looks.Body.Items, func(x client.ExposureBody) bool { return x.Position > v.Visitor.Head })
+	p.Looks = p.Looks[:min(len(p.Looks), latestLooks)]
+	return nil
+}
+
+// rightsOf completes the page with requests and holds.
+func (v *Visit) rightsOf(id uuid.UUID, p *personView) error {
+	rights, err := v.API.GetRights(v.r.Context(), &client.GetRightsParams{SubjectID: &id})
 	if err != nil {
 		return err
 	}
-	p.Looks, p.Rights = looks.Body.Items, rights.Body
+	p.Rights = rights.Body
 	return nil
 }
 
@@ -153,22 +178,30 @@ type standing struct {
 	Decision *client.ConsentBody
 }
 
-// answerAbout asks what stood for each purpose.
-func (v *Visit) answerAbout(subject uuid.UUID) (*answerView, error) {
+// answerAbout completes the page with what stood for each purpose.
+func (v *Visit) answerAbout(subject uuid.UUID, view *personView) error {
 	r := fieldReader{v: v}
 	a := answerView{AsOf: r.instant("as_of"), KnownAt: r.instant("known_at"), Known: r.number("position")}
 	if err := r.refused(); err != nil {
-		return nil, err
-	}
-	decided, err := v.decisionsOf(subject, &a)
-	if err != nil {
-		return nil, err
-	}
-	purposes, err := v.purposes()
-	if err != nil {
-		return nil, err
+		return err
 	}
 
+	var decided map[string]*client.ConsentBody
+	var purposes []client.PurposeBody
+	err := together(
+		func() (err error) { decided, err = v.decisionsOf(subject, &a); return err },
+		func() (err error) { purposes, err = v.purposes(); return err },
+	)
+	if err != nil {
+		return err
+	}
+	a.stand(decided, purposes)
+	view.Answer = &a
+	return nil
+}
+
+// stand says how things stood for each purpose.
+func (a *answerView) stand(decided map[string]*client.ConsentBody, purposes []client.PurposeBody) {
 	for _, p := range purposes {
 		s := standing{Purpose: p.Code, State: "never_asked", Basis: p.Basis, Decision: decided[p.Code]}
 		switch {
@@ -179,6 +212,7 @@ func (v *Visit) answerAbout(subject uuid.UUID) (*answerView, error) {
 		case publishedAfter(p, a.KnownAt):
 			continue
 		}
+
 		switch s.State {
 		case "lawful":
 			a.Lawful = append(a.Lawful, s)
@@ -189,13 +223,14 @@ func (v *Visit) answerAbout(subject uuid.UUID) (*answerView, error) {
 		}
 		delete(decided, p.Code)
 	}
+
 	for code, d := range decided { // of purposes that were retired since
 		a.Decided = append(a.Decided, standing{Purpose: code, State: string(d.Status), Decision: d})
 	}
+
 	byCode := func(x, y standing) int { return strings.Compare(x.Purpose, y.Purpose) }
 	slices.SortFunc(a.Decided, byCode)
 	slices.SortFunc(a.NeverAsked, byCode)
-	return &a, nil
 }
 
 // publishedAfter reports whether a purpose did not exist yet at an instant.
@@ -203,12 +238,13 @@ func publishedAfter(p client.PurposeBody, at *time.Time) bool {
 	return at != nil && p.Notice.Version == 1 && p.Notice.PublishedAt != nil && p.Notice.PublishedAt.After(*at)
 }
 
-// decisionsOf returns the decision that counted for each purpose, replayed from the log,
-// and completes the answer with what that rests on.
+// decisionsOf returns the decision that counted for each purpose, from the log, and
+// completes the answer with what that rests on.
 func (v *Visit) decisionsOf(subject uuid.UUID, a *answerView) (map[string]*client.ConsentBody, error) {
 	export, err := v.API.ExportConsents(v.r.Context(), &client.ExportConsentsParams{
 		AsOf: a.AsOf, KnownAt: a.KnownAt, Position: a.Known, SubjectID: &subject,
-		Format: new(client.ExportConsentsParamsFormat("json")),
+		Counting: new(client.ExportConsentsParamsCountingTrue),
+		Format:   new(client.ExportConsentsParamsFormat("json")),
 	})
 	if err != nil {
 		return nil, err
@@ -224,33 +260,11 @@ func (v *Visit) decisionsOf(subject uuid.UUID, a *answerView) (map[string]*clien
 		return nil, err
 	}
 	a.Position, a.Named = all.Position, all.AsOf
-	return counting(all.Items), nil
-}
-
-// counting returns the decision that counts for each purpose: the one in force, otherwise
-// the newest. Entries made in error, and those moved to another record, count for
-// nothing.
-func counting(decisions []client.ConsentBody) map[string]*client.ConsentBody {
-	decided := map[string]*client.ConsentBody{}
-	for i := range decisions {
-		d := &decisions[i]
-		if d.Status == "annulled" {
-			continue
-		}
-		former := decided[d.Purpose]
-		if former == nil || d.InForce || (!former.InForce && !decidedAt(d).Before(decidedAt(former))) {
-			decided[d.Purpose] = d
-		}
+	decided := make(map[string]*client.ConsentBody, len(all.Items))
+	for i := range all.Items {
+		decided[all.Items[i].Purpose] = &all.Items[i]
 	}
-	return decided
-}
-
-// decidedAt returns when a person made up their mind for the last time.
-func decidedAt(d *client.ConsentBody) time.Time {
-	if d.WithdrawnAt != nil {
-		return *d.WithdrawnAt
-	}
-	return d.GivenAt
+	return decided, nil
 }
 
 // personReadsView is who looked at one person's data.

@@ -20,19 +20,48 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	r.RemoteAddr = v.r.RemoteAddr
 	r.Header.Set("User-Agent", v.r.UserAgent())
 	query := r.Method == http.MethodGet
-	waits := query && v.session.position > 0 && !v.Behind
-	if waits {
-		r.Header.Set("Min-Event-Position", strconv.FormatInt(v.session.position, 10))
+	least := int64(0)
+	if query {
+		least = v.least()
+	}
+	if least > 0 {
+		r.Header.Set("Min-Event-Position", strconv.FormatInt(least, 10))
 	}
 
 	answer := t.ask(r)
-	if waits && isBehind(answer) {
-		v.Behind = answer.StatusCode == http.StatusServiceUnavailable
+	if least > 0 && isBehind(answer) {
+		v.noteBehind(answer.StatusCode == http.StatusServiceUnavailable)
 		r.Header.Del("Min-Event-Position")
 		answer = t.ask(r)
 	}
 
 	position, _ := strconv.ParseInt(answer.Header.Get("Event-Position"), 10, 64) // 0: it names none
+	v.notePosition(position, query)
+	return answer, nil
+}
+
+// least returns the position that a query waits for; 0: none.
+func (v *Visit) least() int64 {
+	v.asking.Lock()
+	defer v.asking.Unlock()
+
+	if v.Behind {
+		return 0
+	}
+	return v.session.position
+}
+
+func (v *Visit) noteBehind(behind bool) {
+	v.asking.Lock()
+	defer v.asking.Unlock()
+	v.Behind = v.Behind || behind
+}
+
+// notePosition keeps the position of an answer, if it names one.
+func (v *Visit) notePosition(position int64, query bool) {
+	v.asking.Lock()
+	defer v.asking.Unlock()
+
 	switch {
 	case position == 0:
 	case query:
@@ -40,7 +69,6 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	default:
 		v.changed(position)
 	}
-	return answer, nil
 }
 
 func (t *transport) ask(r *http.Request) *http.Response {

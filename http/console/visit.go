@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 
 	"github.com/google/uuid"
 
@@ -28,6 +29,8 @@ type Visit struct {
 	// Behind reports that a read table had not yet caught up with the visitor's own
 	// changes.
 	Behind bool
+
+	asking sync.Mutex // guards Position, Behind and session while several questions are asked at once
 
 	console *Console
 	w       http.ResponseWriter

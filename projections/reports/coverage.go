@@ -13,6 +13,7 @@ import (
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/projections"
 )
 
 // coverage finds the reads of personal data that can have covered one person. A read that
@@ -28,19 +29,20 @@ type coverage struct {
 	person  domain.UserID
 
 	streams map[domain.StreamType][]domain.Recorded // the person's streams read so far, sealed
-	first   map[domain.StreamType]int64             // the positions where they begin; 0: nowhere
+	first   map[domain.StreamType]domain.Recorded   // the events with which they begin; zero: none
 }
 
 func (r *Reports) coverage(tx pgx.Tx, tenant domain.TenantID, person domain.UserID) *coverage {
 	return &coverage{
 		reports: r, reader: r.reader, tx: tx, tenant: tenant, person: person,
-		streams: map[domain.StreamType][]domain.Recorded{}, first: map[domain.StreamType]int64{},
+		streams: map[domain.StreamType][]domain.Recorded{}, first: map[domain.StreamType]domain.Recorded{},
 	}
 }
 
 // began returns the position from which the tenant had this person; 0 if it never did.
 func (c *coverage) began(ctx context.Context) (int64, error) {
-	return c.begins(ctx, domain.UserStream)
+	first, err := c.begins(ctx, domain.UserStream)
+	return first.Position, err
 }
 
 // only returns the reads that can have covered the person.
@@ -111,16 +113,23 @@ func (c *coverage) inReplay(
 		return c.decided(ctx, domain.ConsentStream, head)
 	}
 
-	events, err := c.stream(ctx, domain.ConsentStream)
-	events = until(events, min(upTo, head))
-	if err != nil || len(events) == 0 {
+	first, err := c.begins(ctx, domain.ConsentStream)
+	if err != nil || first.Position == 0 || first.Position > min(upTo, head) {
 		return false, err
 	}
-
 	filter, understood := consentFilterOf(read.Filter)
 	if !understood {
 		return true, nil // from a release with other filters
 	}
+	if filter == (projections.ConsentFilter{}) && isDecision(first) && (at.IsZero() || !first.EffectiveAt.After(at)) {
+		return true, nil // nearly always, and the stream may be long
+	}
+
+	events, err := c.stream(ctx, domain.ConsentStream)
+	if err != nil {
+		return false, err
+	}
+	events = until(events, min(upTo, head))
 	clocks := domain.Clocks{At: at, Now: when}
 	rules := domain.RulesOf(nil, nil, clocks)
 	if filter.Status != "" { // nothing else depends on them
@@ -229,12 +238,22 @@ func auditedIn(filter map[string]string) (q eventstore.Query, understood bool) {
 // decided reports whether one of the person's streams had an event by a position.
 func (c *coverage) decided(ctx context.Context, kind domain.StreamType, head int64) (bool, error) {
 	first, err := c.begins(ctx, kind)
-	return first > 0 && first <= head, err
+	return first.Position > 0 && first.Position <= head, err
 }
 
-// begins returns the position of the first event of one of the person's streams; 0: it
-// has none. A stream may be long, so only its first event is read.
-func (c *coverage) begins(ctx context.Context, kind domain.StreamType) (int64, error) {
+// isDecision reports whether an event makes a row of a replay.
+func isDecision(e domain.Recorded) bool {
+	switch e.Event.(type) {
+	case *domain.ConsentGranted, *domain.ConsentRefused, *domain.ConsentClaimed:
+		return true
+	default:
+		return false
+	}
+}
+
+// begins returns the first event of one of the person's streams; zero: it has none. A
+// stream may be long, so only its first event is read.
+func (c *coverage) begins(ctx context.Context, kind domain.StreamType) (domain.Recorded, error) {
 	if first, read := c.first[kind]; read {
 		return first, nil
 	}
@@ -242,11 +261,11 @@ func (c *coverage) begins(ctx context.Context, kind domain.StreamType) (int64, e
 	events, err := c.reader.InStreams(ctx, c.tx, c.tenant, kind, []uuid.UUID{c.person.UUID}, eventstore.Place{},
 		math.MaxInt64, 1)
 	if err != nil {
-		return 0, err
+		return domain.Recorded{}, err
 	}
-	c.first[kind] = 0
+	c.first[kind] = domain.Recorded{}
 	for _, e := range events {
-		c.first[kind] = e.Position
+		c.first[kind] = e
 	}
 	return c.first[kind], nil
 }

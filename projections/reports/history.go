@@ -63,35 +63,47 @@ type HistoryEntry struct {
 	AnnulledAt time.Time
 }
 
-// History returns the consent events of one person of a tenant, oldest first. It is empty
-// for a person the tenant does not have. After an erasure it stays complete, except for
-// what identified the person. Errors: validation_failed, unavailable.
+// HistoryQuery says whose history is asked for.
+type HistoryQuery struct {
+	Subject domain.UserID
+	Newest  bool // newest first; else oldest first
+}
+
+// History returns the consent events of one person of a tenant. It is empty for a person
+// the tenant does not have. After an erasure it stays complete, except for what
+// identified the person. Errors: validation_failed, unavailable.
 func (r *Reports) History(
-	ctx context.Context, tenant domain.TenantID, subject domain.UserID, page projections.Page,
+	ctx context.Context, tenant domain.TenantID, of HistoryQuery, page projections.Page,
 ) (projections.Listing[HistoryEntry], error) {
-	if subject.IsZero() {
+	if of.Subject.IsZero() {
 		return projections.Listing[HistoryEntry]{}, errors.New("a history of nobody")
 	}
 
-	q := eventstore.Query{Tenant: tenant, Subject: subject, Types: consentTypes(), Limit: page.Fetch()}
-	if page.After != "" {
-		var err error
-		if q.After, err = page.AfterPosition(); err != nil {
-			return projections.Listing[HistoryEntry]{}, err
-		}
+	q := eventstore.Query{
+		Tenant: tenant, Stream: domain.ConsentsOf(of.Subject), Newest: of.Newest, Limit: page.Fetch(),
 	}
-
-	annulling := eventstore.Query{
-		Tenant: tenant, Subject: subject, Types: []string{(*domain.ConsentAnnulled)(nil).EventType()}, Sealed: true,
+	upTo, more, err := behind(page)
+	if err != nil || of.Newest && !more {
+		return projections.Listing[HistoryEntry]{}, err
+	}
+	switch {
+	case of.Newest:
+		q.UpTo = upTo
+	case page.After != "":
+		q.After = upTo + 1
 	}
 
 	var events, annulments []domain.Recorded
 	var rules domain.Rules
-	err := r.wholePerson(ctx, tenant, func(tx pgx.Tx) (err error) {
-		if events, err = r.reader.Find(ctx, tx, q); err != nil {
+	err = r.wholePerson(ctx, tenant, func(tx pgx.Tx) (err error) {
+		if events, err = r.reader.Find(ctx, tx, q); err != nil || len(events) == 0 {
 			return err
 		}
-		if annulments, err = r.reader.Find(ctx, tx, annulling); err != nil {
+		// An event is annulled by a later one.
+		if annulments, err = r.reader.Find(ctx, tx, eventstore.Query{
+			Tenant: tenant, Stream: q.Stream, Types: []string{(*domain.ConsentAnnulled)(nil).EventType()},
+			Behind: min(events[0].Version, events[len(events)-1].Version), Sealed: true,
+		}); err != nil {
 			return err
 		}
 		rules, err = r.rules(ctx, tx, tenant, math.MaxInt64, domain.Clocks{Now: time.Now()})

@@ -102,7 +102,7 @@ func TestAHistoryIsOfOneTenant(t *testing.T) {
 		tenant  domain.TenantID
 		subject domain.UserID
 	}{{domain.TenantID{}, anna}, {w.tenant, domain.UserID{}}} {
-		if _, err := w.reports.History(t.Context(), c.tenant, c.subject, projections.Page{}); err == nil {
+		if _, err := w.reports.History(t.Context(), c.tenant, reports.HistoryQuery{Subject: c.subject}, projections.Page{}); err == nil {
 			t.Errorf("a history of %+v", c)
 		}
 	}
@@ -118,7 +118,7 @@ func TestReportsWithoutADatabaseAreUnavailable(t *testing.T) {
 	scope, err := reports.ScopeOf(domain.PlatformTenant(), domain.TenantID{})
 	must(t, err)
 
-	_, history := r.History(t.Context(), w.tenant, newUser(), projections.Page{})
+	_, history := r.History(t.Context(), w.tenant, reports.HistoryQuery{Subject: newUser()}, projections.Page{})
 	replay := r.Replay(t.Context(), w.tenant, reports.ReplayQuery{}, nil)
 	_, position := r.Resolve(t.Context(), w.tenant, time.Time{}, time.Now(), 0)
 	_, audit := r.Audit(t.Context(), scope, reports.AuditFilter{}, projections.Page{})
@@ -137,7 +137,7 @@ func TestWhatIsReadWholeWaitsForItsTurn(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	_, err = w.reports.History(ctx, w.tenant, newUser(), projections.Page{})
+	_, err = w.reports.History(ctx, w.tenant, reports.HistoryQuery{Subject: newUser()}, projections.Page{})
 	if !refused(err, domain.CodeUnavailable) {
 		t.Errorf("a history: %v", err)
 	}
@@ -147,14 +147,14 @@ func TestWhatIsReadWholeWaitsForItsTurn(t *testing.T) {
 	}
 
 	release()
-	_, err = w.reports.History(t.Context(), w.tenant, newUser(), projections.Page{})
+	_, err = w.reports.History(t.Context(), w.tenant, reports.HistoryQuery{Subject: newUser()}, projections.Page{})
 	must(t, err)
 }
 
 // history is a person's history in one page.
 func (w *world) history(t *testing.T, tenant domain.TenantID, subject domain.UserID) ([]reports.HistoryEntry, error) {
 	t.Helper()
-	list, err := w.reports.History(t.Context(), tenant, subject, projections.Page{})
+	list, err := w.reports.History(t.Context(), tenant, reports.HistoryQuery{Subject: subject}, projections.Page{})
 	if list.Next != "" {
 		t.Errorf("more than a page: %s", list.Next)
 	}
@@ -172,7 +172,7 @@ func TestALongHistoryIsReadInPages(t *testing.T) {
 	var positions []int64
 	page := projections.Page{Limit: 3}
 	for pages := 1; ; pages++ {
-		list, err := w.reports.History(t.Context(), w.tenant, anna, page)
+		list, err := w.reports.History(t.Context(), w.tenant, reports.HistoryQuery{Subject: anna}, page)
 		must(t, err)
 		for _, e := range list.Items {
 			positions = append(positions, e.Position)

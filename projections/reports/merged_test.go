@@ -120,7 +120,7 @@ func TestAHistoryTellsWhatWasAnnulled(t *testing.T) {
 
 	page := projections.Page{Limit: 1}
 	for i := 0; ; i++ {
-		list, err := w.reports.History(t.Context(), w.tenant, anna, page)
+		list, err := w.reports.History(t.Context(), w.tenant, reports.HistoryQuery{Subject: anna}, page)
 		must(t, err)
 		if got := list.Items[0]; got.EventID != whole[i].EventID || !got.AnnulledAt.Equal(whole[i].AnnulledAt) {
 			t.Errorf("page %d reads %+v", i+1, got)

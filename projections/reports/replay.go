@@ -2,6 +2,7 @@ package reports
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"math"
 	"slices"
@@ -22,6 +23,10 @@ type ReplayQuery struct {
 	Position int64         // known up to this position, which Resolve returned
 	Subject  domain.UserID // of one person; zero: of all
 	Page     func()        // called after each page of events, even one without results; nil: not called
+
+	// Counting leaves only the decision that counts for each purpose: the one in force,
+	// otherwise the newest. What was annulled counts for nothing. It needs Subject.
+	Counting bool
 
 	// Now is when what ends without an event is judged if At is zero; zero: now.
 	Now time.Time
@@ -59,7 +64,12 @@ func (r *Reports) Resolve(
 			return err
 		}
 
-		newest, err := r.newestChange(ctx, tx, tenant, m.Position)
+		own, shared, err := r.purposes(ctx, tx, tenant, m.Position)
+		if err != nil {
+			return err
+		}
+		purposes := slices.Concat(own, shared)
+		newest, err := r.newestChange(ctx, tx, tenant, m.Position, purposes)
 		if err != nil {
 			return err
 		}
@@ -72,7 +82,7 @@ func (r *Reports) Resolve(
 		}
 
 		if m.At = at; m.At.IsZero() && newest.Position > 0 {
-			m.At, err = r.lastChange(ctx, tx, tenant, m.Position, newest.RecordedAt)
+			m.At, err = r.lastChange(ctx, tx, tenant, m.Position, newest.RecordedAt, purposes)
 		}
 		return err
 	})
@@ -82,7 +92,7 @@ func (r *Reports) Resolve(
 // newestChange returns the newest event up to a position that consents depend on: a
 // decision, or something about a purpose that ends or closes consents.
 func (r *Reports) newestChange(
-	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, upTo int64,
+	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, upTo int64, purposes []domain.Purpose,
 ) (newest domain.EventRef, err error) {
 	decided, err := r.newestDecision(ctx, tx, tenant, upTo)
 	if err != nil || upTo == 0 {
@@ -92,8 +102,7 @@ func (r *Reports) newestChange(
 		newest = e.Ref()
 	}
 
-	own, shared, err := r.purposes(ctx, tx, tenant, upTo)
-	for _, p := range slices.Concat(own, shared) {
+	for _, p := range purposes {
 		changes := []domain.EventRef{p.Retirement}
 		if p.Basis != domain.ConsentBasis {
 			changes = append(changes, p.Definition)
@@ -110,7 +119,7 @@ func (r *Reports) newestChange(
 			}
 		}
 	}
-	return newest, err
+	return newest, nil
 }
 
 // newestDecision finds a tenant's newest event of anybody's consents up to a position. In
@@ -143,7 +152,7 @@ const aheadBy = 5 * time.Second
 // newest event, or a later one at which a grant ended without an event. It returns zero
 // if the event lies in the future.
 func (r *Reports) lastChange(
-	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, upTo int64, last time.Time,
+	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, upTo int64, last time.Time, purposes []domain.Purpose,
 ) (time.Time, error) {
 	now := time.Now()
 	if last.After(now.Add(aheadBy)) {
@@ -155,11 +164,7 @@ func (r *Reports) lastChange(
 		}
 	}
 
-	own, shared, err := r.purposes(ctx, tx, tenant, upTo)
-	if err != nil {
-		return time.Time{}, err
-	}
-	for _, p := range slices.Concat(own, shared) {
+	for _, p := range purposes {
 		for _, n := range p.Notices {
 			ended(n.Reconsent)
 		}
@@ -185,25 +190,8 @@ func (r *Reports) lastChange(
 func (r *Reports) purposes(
 	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, upTo int64,
 ) (own, shared []domain.Purpose, err error) {
-	of := func(t domain.TenantID) ([]domain.Purpose, error) {
-		events, err := r.reader.InStreams(
-			ctx, tx, t, domain.PurposeStream, nil, eventstore.Place{}, upTo, math.MaxInt32)
-		return domain.PurposesIn(events), err
-	}
-
-	if own, err = of(tenant); err != nil || tenant.IsPlatform() {
-		return own, nil, err
-	}
-
-	// The defaults are SALGA's, and everybody may read them.
-	platform := domain.PlatformTenant()
-	if err := asTenant(ctx, tx, platform); err != nil {
-		return nil, nil, err
-	}
-	if shared, err = of(platform); err != nil {
-		return nil, nil, err
-	}
-	return own, shared, asTenant(ctx, tx, tenant)
+	ofOwn, ofPlatform, err := r.reader.Purposes(ctx, tx, tenant, upTo)
+	return domain.PurposesIn(ofOwn), domain.PurposesIn(ofPlatform), err
 }
 
 // rules returns what the purposes of a tenant demand, as known at a position.
@@ -258,7 +246,12 @@ func (r *Reports) replay(
 		return err
 	}
 
-	if !q.Subject.IsZero() {
+	switch {
+	case q.Counting && q.Subject.IsZero():
+		return errors.New("what counts for nobody")
+	case q.Counting:
+		return r.counting(ctx, tx, tenant, q, rules, each)
+	case !q.Subject.IsZero():
 		return r.fold(ctx, tx, tenant, q, rules, []uuid.UUID{q.Subject.UUID}, each)
 	}
 	if f := q.DecisionFilter; f.IsZero() {

@@ -64,14 +64,6 @@ func (r *Reports) asTenant(ctx context.Context, tenant domain.TenantID, read fun
 	return r.begin(ctx, pg.SetTenant, []any{tenant.String()}, read)
 }
 
-// asTenant lets the rest of a transaction see one tenant.
-func asTenant(ctx context.Context, tx pgx.Tx, tenant domain.TenantID) error {
-	if _, err := tx.Exec(ctx, pg.SetTenant, tenant.String()); err != nil {
-		return fmt.Errorf("see another tenant: %w", err)
-	}
-	return nil
-}
-
 // wholePerson is asTenant for everything about one person; it waits for its turn.
 func (r *Reports) wholePerson(ctx context.Context, tenant domain.TenantID, read func(pgx.Tx) error) error {
 	if err := r.whole.Acquire(ctx, 1); err != nil {
