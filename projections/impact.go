@@ -72,7 +72,7 @@ func (q *Queries) Impact(ctx context.Context, tenant domain.TenantID, f ImpactFi
 		if err != nil {
 			return Impact{}, err
 		}
-		behind.And("subject_id > %s", after)
+		behind.And("c.subject_id > %s", after)
 	}
 	rowsOfPage := page.Fetch()
 	if f.CountOnly {
@@ -80,14 +80,13 @@ func (q *Queries) Impact(ctx context.Context, tenant domain.TenantID, f ImpactFi
 	}
 	limit := behind.Arg(rowsOfPage)
 
-	sql := `with affected as materialized (
-			select c.subject_id, c.id, c.notice_version, c.language, c.channel, c.evidence_grade,
-				c.given_at, ` + s.until + ` as until
-			from trust.consents c where c.tenant_id = $1 and c.purpose = $2` + w.SQL() + `)
-		select (select count(*) from affected),
-			` + follow.Reached(behind.Arg(consents{}.Name())) + `, p.*
+	// Everybody is counted in an index, and only the people of the page are read.
+	affected := ` from trust.consents c where c.tenant_id = $1 and c.purpose = $2` + w.SQL()
+	sql := `select (select count(*)` + affected + `), ` + follow.Reached(behind.Arg(consents{}.Name())) + `, p.*
 		from (select 1) one left join (
-			select * from affected where true` + behind.SQL() + ` order by subject_id limit ` + limit + `) p on true
+			select c.subject_id, c.id, c.notice_version, c.language, c.channel, c.evidence_grade, c.given_at,
+				` + s.until + ` as until` + affected + behind.SQL() + `
+			order by c.subject_id limit ` + limit + `) p on true
 		order by p.subject_id`
 
 	rows, err := inTenant(ctx, q, tenant, sql, behind.Args, func(r pgx.CollectableRow) (i impactRow, err error) {
