@@ -98,7 +98,7 @@ func (h *Handler) IssueProof(ctx context.Context, call Call, c IssueProof) (Answ
 // covered refuses where nothing is signed.
 func (h *Handler) covered(ctx context.Context) (int64, error) {
 	if h.prover == nil {
-		return 0, domain.Refuse(domain.CodeProofPending, 
+		return 0, domain.Refuse(domain.CodeProofPending,
 			"This process cannot sign proofs: the operator must set LOG_SIGNING_KEY.")
 	}
 	return h.prover.Covered(ctx)

@@ -42,7 +42,7 @@ type cli struct {
 		Watch logWatchCmd `cmd:"" help:"Compare what a log shows over HTTP with what it showed before; needs no database."`
 	} `cmd:"" help:"Manage the log's id, and watch a log from outside."`
 	Proof struct {
-		Check proofCheckCmd `cmd:"" help:"Check a decision bundle offline: exit 0 if it is proven, 1 if not, 2 if the file is unreadable."`
+		Check  proofCheckCmd  `cmd:"" help:"Check a decision bundle offline: exit 0 if it is proven, 1 if not, 2 if the file is unreadable."`
 		Export proofExportCmd `cmd:"" help:"Write the decision bundle of a consent to a file; the log records that you looked."`
 	} `cmd:"" help:"Prove what people decided."`
 	Seed     seedCmd     `cmd:"" help:"Fill a development system with made-up residents; safe to repeat."`
