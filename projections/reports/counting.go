@@ -9,9 +9,9 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// counting passes on, of one person's consents, the decision that counts for each purpose
+// replayCounting passes on, of one person's consents, the decision that counts for each purpose
 // if it passes the filter. It reads only what settles which one that is.
-func (r *Reports) counting(
+func (r *Reports) replayCounting(
 	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, q ReplayQuery, rules domain.Rules,
 	each func(domain.Decided) error,
 ) error {

@@ -250,7 +250,7 @@ func (r *Reports) replay(
 	case q.Counting && q.Subject.IsZero():
 		return errors.New("what counts for nobody")
 	case q.Counting:
-		return r.counting(ctx, tx, tenant, q, rules, each)
+		return r.replayCounting(ctx, tx, tenant, q, rules, each)
 	case !q.Subject.IsZero():
 		return r.fold(ctx, tx, tenant, q, rules, []uuid.UUID{q.Subject.UUID}, each)
 	}
