@@ -83,7 +83,9 @@ func (c *Console) Overview(v *Visit) error {
 
 	activity, err := v.API.Activity(v.r.Context(), &client.ActivityParams{Days: new(int64(span))})
 	if refused, is := errors.AsType[*client.Error](err); is && refused.Code == client.ProblemCodeBeingCounted {
-		return v.render("overview", overview{Span: span, Spans: slices.Sorted(maps.Keys(spans())), Since: refused.Since})
+		return v.render("overview", overview{
+			Span: span, Spans: slices.Sorted(maps.Keys(spans())), Since: refused.Since,
+		})
 	}
 	if err != nil {
 		return err

@@ -43,7 +43,7 @@ const wholeAtOnce = 2
 
 // New makes Reports on a pool that connects as trust_query. Close them before the pool.
 func New(pool *pgxpool.Pool, reader *eventstore.Reader) *Reports {
-	life, end := context.WithCancel(context.Background())
+	life, end := context.WithCancel(context.Background()) //nolint:forbidigo // it outlives every question
 	return &Reports{
 		pool: pool, reader: reader, whole: semaphore.NewWeighted(wholeAtOnce), life: life, end: end,
 		counts: semaphore.NewWeighted(1), activityPage: activityPage, mostKept: mostKeptRights,

@@ -79,7 +79,7 @@ type rightsActs struct {
 func (r *rightsActs) act(t *testing.T) {
 	t.Helper()
 	person, text := r.people[r.rand.IntN(len(r.people))], domain.Known(domain.FreeText{Text: "why"})
-	append := func(subject domain.UserID, e domain.Event) {
+	add := func(subject domain.UserID, e domain.Event) {
 		t.Helper()
 		r.w.append(t, r.w.tenant, domain.RightsOf(subject), e)
 	}
@@ -87,29 +87,29 @@ func (r *rightsActs) act(t *testing.T) {
 	switch r.rand.IntN(7) {
 	case 0, 1:
 		id := domain.RequestID{UUID: newID()}
-		append(person, &domain.RequestLodged{
+		add(person, &domain.RequestLodged{
 			RequestID: id, Kind: domain.AccessRequest, LodgedBy: domain.BySelf, Private: text,
 			DueOn: domain.DateOf(r.now).AddDays(r.rand.IntN(5)),
 		})
 		r.open[id] = person
 	case 2:
 		id := domain.HoldID{UUID: newID()}
-		append(person, &domain.HoldPlaced{HoldID: id, Private: text})
+		add(person, &domain.HoldPlaced{HoldID: id, Private: text})
 		r.holds[id] = person
 	case 3:
 		r.w.read(t, r.w.tenant, newUser(), nil, person)
 	case 4:
 		for id, subject := range r.holds { // any
-			append(subject, &domain.HoldLifted{HoldID: id, Private: text})
+			add(subject, &domain.HoldLifted{HoldID: id, Private: text})
 			delete(r.holds, id)
 			return
 		}
 	default:
 		for id, subject := range r.open { // any
 			if r.rand.IntN(2) == 0 {
-				append(subject, &domain.RequestFulfilled{RequestID: id, Kind: domain.AccessRequest, Private: text})
+				add(subject, &domain.RequestFulfilled{RequestID: id, Kind: domain.AccessRequest, Private: text})
 			} else {
-				append(subject, &domain.RequestRefused{RequestID: id, Ground: domain.GroundLaw, Private: text})
+				add(subject, &domain.RequestRefused{RequestID: id, Ground: domain.GroundLaw, Private: text})
 			}
 			delete(r.open, id)
 			return
