@@ -83,10 +83,18 @@ func (h *handler) handle(term context.Context, m *message.Message) {
 	case errors.Is(err, errDeposed), errors.Is(err, errSilent):
 		h.depose(err)
 	default:
+		h.fails()
 		// Looked at before orMoved connects again.
 		lost := h.conn == nil || h.conn.IsClosed()
 		took := time.Since(began)
 		h.failed(term, s, h.orMoved(term, s, err), lost, took)
+	}
+}
+
+// fails tells whoever counts that an attempt failed.
+func (h *handler) fails() {
+	if h.config.Failed != nil {
+		h.config.Failed(h.Name())
 	}
 }
 

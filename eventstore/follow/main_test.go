@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,6 +45,7 @@ type world struct {
 	super    *pgx.Conn
 	tenant   domain.TenantID
 	granted  int // how often somebody agreed
+	failures atomic.Int64
 }
 
 func newWorld(t *testing.T) *world {

@@ -98,6 +98,19 @@ func (o *Observer) Status(ctx context.Context) (Status, error) {
 	return s, eventstore.Unavailable(err)
 }
 
+// Lag returns how far a follower is behind the log: in events, and since when the oldest
+// of these is recorded. A follower that never ran is behind by all of them.
+func Lag(ctx context.Context, db eventstore.Querier, name string) (events int64, age time.Duration, err error) {
+	const sql = `select greatest(h.position - c.position, 0),
+			coalesce(greatest(extract(epoch from clock_timestamp() - e.recorded_at), 0), 0)::float8
+		from (select coalesce(max(position), 0) from trust.checkpoints where follower = $1) c (position)
+			cross join trust.head() h left join trust.events e on e.position = c.position + 1`
+
+	var seconds float64
+	err = db.QueryRow(ctx, sql, name).Scan(&events, &seconds)
+	return events, time.Duration(seconds * float64(time.Second)), eventstore.Unavailable(err)
+}
+
 // wake wakes a follower, as an append of a kind that it wants does. If that fails, the
 // follower polls by itself.
 func (o *Observer) wake(ctx context.Context, name string) {

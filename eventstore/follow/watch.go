@@ -34,6 +34,9 @@ func (h *handler) look(term context.Context, follower Watched) {
 	within, cancel := context.WithTimeout(term, applyAtMost)
 	defer cancel()
 	position, err := h.check(within, follower)
+	if err != nil && term.Err() == nil {
+		h.fails()
+	}
 
 	switch {
 	case term.Err() != nil:

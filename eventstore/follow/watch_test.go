@@ -62,6 +62,7 @@ func (w *world) watch(t *testing.T, o *outside) {
 	t.Helper()
 	config := w.config(t)
 	config.PollEvery = 5 * time.Millisecond
+	config.Failed = func(string) { w.failures.Add(1) }
 	runConfig(t, config, o)
 }
 
@@ -105,6 +106,7 @@ func TestAFollowerWhoseOutsideIsAwaySaysSoAndGoesOnByItself(t *testing.T) {
 	o.has(t, w)
 
 	// Nothing has to be appended for it to be seen, and to be seen to be over.
+	failures := w.failures.Load()
 	o.change(func() { o.away = true })
 	if s := w.becomes(t, "diary", follow.Halted); s.Error != "the diary is locked away" || s.Lag != 0 {
 		t.Errorf("status %+v", s)
@@ -117,6 +119,11 @@ func TestAFollowerWhoseOutsideIsAwaySaysSoAndGoesOnByItself(t *testing.T) {
 	pgtest.Eventually(t, "it lags", func() bool { return w.status(t, "diary").Lag == 3 })
 	if s := w.becomes(t, "diary", follow.Halted); strings.Contains(s.Error, "event") {
 		t.Errorf("it blames an event: %+v", s)
+	}
+	events, age, err := follow.Lag(t.Context(), w.db.Conn(t, pgtest.Projector), "diary")
+	must(t, err)
+	if events != 3 || age <= 0 || age > time.Hour || w.failures.Load() < failures+2 {
+		t.Errorf("it lags by %d events, for %s, after %d failures", events, age, w.failures.Load()-failures)
 	}
 	o.change(func() { o.away = false })
 	o.has(t, w)

@@ -32,6 +32,8 @@ type Config struct {
 	// Committed, if set, is called for every page after its commit, with the positions
 	// after < p ≤ upTo and how long it took.
 	Committed func(follower string, after, upTo int64, took time.Duration)
+	// Failed, if set, is called for every attempt of a follower that fails.
+	Failed func(follower string)
 }
 
 const (
