@@ -43,7 +43,7 @@ func (r *Relay) connect() (err error) {
 	if r.conn, err = nats.Connect(r.config.URL, options...); err != nil {
 		return &follow.AwayError{Text: "NATS: " + inWords(err), Err: err}
 	}
-	r.js, err = jetstream.New(r.conn, jetstream.WithPublishAsyncMaxPending(2*inFlight),
+	r.js, err = jetstream.New(r.conn, jetstream.WithPublishAsyncMaxPending(2*atOnce),
 		jetstream.WithPublishAsyncTimeout(unanswered))
 	return err
 }

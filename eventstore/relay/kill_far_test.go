@@ -117,7 +117,7 @@ func (w *world) position(t *testing.T) (position int64) {
 // commit to a subscriber.
 func TestFarThroughputAndLag(t *testing.T) {
 	t.Parallel()
-	const backlog, rate, seconds = 100_000, 200, 30
+	const backlog, rate, seconds = 20_000, 200, 30
 	w := newWorld(t)
 	for range backlog / 500 {
 		w.grow(t, 500)

@@ -10,35 +10,31 @@ import (
 	"github.com/salga-trust/engine/eventstore/follow"
 )
 
-const (
-	// inFlight is how many messages are sent before the first is acknowledged.
-	inFlight = 1000
-	// unanswered is how long an acknowledgement is remembered that nobody waits for.
-	unanswered = 5 * time.Second
-)
+// unanswered is how long an acknowledgement is remembered that nobody waits for.
+const unanswered = 5 * time.Second
 
 // publish appends messages to the stream, each after the one before it. moved tells that
 // the stream does not end any more as it was last seen to.
 func (r *Relay) publish(ctx context.Context, messages []message) (moved bool, err error) {
+	within, cancel := context.WithTimeout(ctx, inTime)
+	defer cancel()
 	began := r.end.position
-	for len(messages) > 0 && err == nil && !moved {
-		n := min(len(messages), inFlight)
-		moved, err = r.send(ctx, messages[:n])
-		messages = messages[n:]
+	moved, err = r.send(within, messages)
+	if err == nil && !moved {
+		return false, nil
 	}
 
-	slow := errors.Is(err, context.DeadlineExceeded) && r.end.position > began
-	if err != nil || moved {
-		// What came of the rest is not known.
-		defer func() { r.end = nil }()
-	}
-	if slow {
+	// What came of the rest is not known.
+	reached := r.end.position
+	r.end = nil
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, context.DeadlineExceeded) && reached > began:
 		return false, follow.ErrTooSlow
-	}
-	if err != nil {
+	default:
 		return false, r.away(ctx, err)
 	}
-	return moved, nil
 }
 
 // send sends messages at once and waits for each to be stored. The end of the stream is

@@ -51,9 +51,16 @@ type end struct {
 	round    int
 }
 
-// inTime is how long one call may take. It is less than a leader may be idle within a
-// transaction.
-const inTime = time.Second
+const (
+	// inTime is how long an answer of NATS is waited for. It is less than a leader may be
+	// idle within a transaction.
+	inTime = time.Second
+	// atOnce is how many events are read, and sent before the first is acknowledged.
+	atOnce = 500
+	// tries is how often the end of the stream is read anew because something else was
+	// published meanwhile.
+	tries = 3
+)
 
 // Open returns a relay. It does not wait for a server that is away.
 func Open(config Config) (*Relay, error) {
@@ -79,18 +86,16 @@ func (r *Relay) Apply(ctx context.Context, tx follow.Tx, _ []domain.Recorded, up
 	if err != nil {
 		return err
 	}
-	within, cancel := context.WithTimeout(ctx, inTime)
-	defer cancel()
 
 	if r.end == nil || r.end.position != after {
-		if err := r.look(within, tx); err != nil {
+		if err := r.look(ctx, tx); err != nil {
 			return err
 		}
 	}
 	if r.end.position < after {
 		return &follow.BehindError{Position: r.end.position}
 	}
-	return r.publishUpTo(within, tx, upTo)
+	return r.publishUpTo(ctx, tx, upTo)
 }
 
 // Check implements follow.Watched.
@@ -99,10 +104,7 @@ func (r *Relay) Check(ctx context.Context, tx follow.Tx) error {
 	if err != nil {
 		return err
 	}
-	within, cancel := context.WithTimeout(ctx, inTime)
-	defer cancel()
-
-	if err := r.look(within, tx); err != nil {
+	if err := r.look(ctx, tx); err != nil {
 		return err
 	}
 	if r.end.position < after {
@@ -111,31 +113,32 @@ func (r *Relay) Check(ctx context.Context, tx follow.Tx) error {
 	return nil
 }
 
-// tries is how often the end of the stream is read anew because something else was
-// published meanwhile.
-const tries = 3
-
-// publishUpTo publishes what the stream lacks up to a position.
+// publishUpTo publishes what the stream lacks up to a position. An earlier attempt may
+// have published more than its transaction could tell.
 func (r *Relay) publishUpTo(ctx context.Context, tx follow.Tx, upTo int64) error {
-	for range tries {
-		// An earlier attempt may have published more than its transaction told.
-		if r.end.position >= upTo {
-			return nil
-		}
-
-		messages, err := r.messages(ctx, tx, r.end.position, upTo, r.end.round)
+	for missed := 0; r.end.position < upTo; {
+		to := min(upTo, r.end.position+atOnce)
+		messages, err := r.messages(ctx, tx, r.end.position, to, r.end.round)
 		if err != nil {
 			return err
 		}
+
 		moved, err := r.publish(ctx, messages)
-		if err != nil || !moved {
+		if err != nil {
 			return err
+		}
+		if !moved {
+			continue
+		}
+
+		if missed++; missed == tries {
+			return &follow.AwayError{Text: fmt.Sprintf("something else publishes to the stream %s", r.config.Stream)}
 		}
 		if err := r.look(ctx, tx); err != nil {
 			return err
 		}
 	}
-	return &follow.AwayError{Text: fmt.Sprintf("something else publishes to the stream %s", r.config.Stream)}
+	return nil
 }
 
 // messages returns the messages of the events at the positions after < p ≤ upTo.

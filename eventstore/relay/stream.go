@@ -23,11 +23,13 @@ const forget = 2 * time.Minute
 // keep what it takes, and end with an event of this log.
 func (r *Relay) look(ctx context.Context, db eventstore.Querier) error {
 	r.end = nil
-	stream, err := r.stream(ctx)
+	within, cancel := context.WithTimeout(ctx, inTime)
+	defer cancel()
+	stream, err := r.stream(within)
 	if err != nil {
 		return err
 	}
-	last, err := r.last(ctx, stream)
+	last, err := r.last(within, stream)
 	if err != nil {
 		return err
 	}
