@@ -45,8 +45,13 @@ func (r relayCmd) Run(ctx context.Context, p *program) error {
 	c := o.config
 	log := newLogger(p.stderr, c, "relay")
 	log.InfoContext(ctx, "relaying", slog.String("stream", c.Relay.Stream))
+	counts := newRelayMetrics(o.pool)
+	if err := counts.serve(ctx, c, log); err != nil {
+		return err
+	}
 	worker := follow.NewWorker(follow.Config{
 		DatabaseURL: o.address, MasterKey: []byte(c.MasterKey), PageSize: c.PageSize, Logger: log,
+		Committed: counts.committed, Failed: counts.failed,
 	}, to)
 	return followUntilTold(ctx, o, worker)
 }
@@ -61,7 +66,7 @@ func openRelay(c *settings.Config) (*relay.Relay, error) {
 	if path := c.Relay.CredsFile; path != "" {
 		if _, err := owned.Read(path, owned.Secret); err != nil {
 			return nil, exit.Unreachable(err,
-				"cannot use the file that RELAY_CREDS_FILE names; it must be a file of your own that others cannot read")
+				"cannot use the file that RELAY_CREDS_FILE names; it must be your own, and others must not read it")
 		}
 	}
 

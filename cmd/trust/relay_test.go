@@ -2,7 +2,11 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"syscall"
 	"testing"
@@ -52,6 +56,8 @@ func TestRelayPublishesTheLogAndPublishesAgain(t *testing.T) {
 		expect(t, exit.CodeDone, "2 registered")
 	s.run("relay", "--from", "1").expect(t, exit.CodeDone, "published again")
 
+	metrics := freeAddress()
+	s = s.with("RELAY_METRICS_ADDR=" + metrics)
 	running := s.start("relay")
 	published := func() uint64 {
 		stream, err := js.Stream(t.Context(), "EVENTS")
@@ -70,6 +76,16 @@ func TestRelayPublishesTheLogAndPublishesAgain(t *testing.T) {
 		return false
 	})
 
+	scraped := scrape(t, "http://"+metrics+"/metrics")
+	for _, line := range []string{
+		"trust_relay_published_total 2", "trust_relay_failures_total 0", "trust_relay_lag_events 0",
+		"trust_relay_lag_seconds 0",
+	} {
+		if !strings.Contains(scraped, "\n"+line+"\n") {
+			t.Errorf("the metrics do not say %q:\n%s", line, scraped)
+		}
+	}
+
 	s.run("relay", "--from", "2").expect(t, exit.CodeDone, "from 2 on are published again, after event 2")
 	if n := published(); n != 3 {
 		t.Errorf("%d messages", n)
@@ -83,5 +99,35 @@ func TestRelayPublishesTheLogAndPublishesAgain(t *testing.T) {
 	}
 	if said := running.said.String() + o.stderr; strings.Contains(said, "hunter2") {
 		t.Errorf("it shows the password: %s", said)
+	}
+}
+
+// scrape reads metrics as Prometheus does.
+func scrape(t *testing.T, address string) string {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, http.NoBody)
+	must(t, err)
+	answer, err := http.DefaultClient.Do(request)
+	must(t, err)
+	defer func() { must(t, answer.Body.Close()) }()
+	text, err := io.ReadAll(answer.Body)
+	must(t, err)
+	return string(text)
+}
+
+func TestMetricsOfTheRelayAreForScrapersAlone(t *testing.T) {
+	t.Parallel()
+	handler := onlyFor([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, http.NotFoundHandler())
+	for from, status := range map[string]int{
+		"10.1.2.3:4": http.StatusNotFound, "[::ffff:10.1.2.3]:4": http.StatusNotFound,
+		"192.0.2.1:4": http.StatusForbidden, "nowhere": http.StatusForbidden,
+	} {
+		request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", http.NoBody)
+		request.RemoteAddr = from
+		answer := httptest.NewRecorder()
+		handler.ServeHTTP(answer, request)
+		if answer.Code != status {
+			t.Errorf("from %s: %d, want %d", from, answer.Code, status)
+		}
 	}
 }

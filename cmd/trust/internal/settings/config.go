@@ -73,6 +73,7 @@ type Relay struct {
 	URL       string // of servers of NATS, separated by commas; empty: nowhere
 	Stream    string
 	CredsFile string // empty: none
+	Metrics   string // address of its metrics; empty: it serves none
 }
 
 // Limits are how many requests one account or address may make, within the time that the
@@ -256,7 +257,13 @@ func (c *Config) readMail(s Settings) (err error) {
 // readRelay reads where the log is published to. What leaves names nobody, but says a lot
 // about what somebody without a name does: in production it does not leave in the clear.
 func (c *Config) readRelay(s Settings) error {
-	c.Relay = Relay{URL: s.Get("RELAY_URL"), Stream: s.Get("RELAY_STREAM"), CredsFile: s.Get("RELAY_CREDS_FILE")}
+	c.Relay = Relay{
+		URL: s.Get("RELAY_URL"), Stream: s.Get("RELAY_STREAM"), CredsFile: s.Get("RELAY_CREDS_FILE"),
+		Metrics: s.Get("RELAY_METRICS_ADDR"),
+	}
+	if _, _, err := net.SplitHostPort(c.Relay.Metrics); err != nil && c.Relay.Metrics != "" {
+		return exit.WrongUsage("RELAY_METRICS_ADDR is not HOST:PORT; give one like 127.0.0.1:8001")
+	}
 	if !streamPattern.MatchString(c.Relay.Stream) {
 		return exit.WrongUsage(
 			"RELAY_STREAM cannot name a stream; give 1 to 64 letters, digits, hyphens and underscores")

@@ -184,6 +184,7 @@ func TestBadConfigurationsAreRefused(t *testing.T) {
 		"a relay in the clear": {
 			goodInProduction(), "RELAY_URL=tls://a.example,nats://u:hunter2@b.example", "RELAY_URL has no TLS",
 		},
+		"metrics without port":      {good(), "RELAY_METRICS_ADDR=localhost", "RELAY_METRICS_ADDR is not HOST:PORT"},
 		"a stream of two tokens":    {good(), "RELAY_STREAM=TRUST.2", "RELAY_STREAM cannot name a stream"},
 		"a proxy by name":           {good(), "TRUSTED_PROXIES=10.0.0.0/8,proxy", "an entry of TRUSTED_PROXIES"},
 		"a log for printers":        {good(), "LOG_FORMAT=pdf", "LOG_FORMAT is neither"},

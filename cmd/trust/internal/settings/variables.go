@@ -104,6 +104,10 @@ func variables() []variable {
 			name:    "RELAY_CREDS_FILE",
 			meaning: "file with the credentials of the relay's user of NATS; unset: those in RELAY_URL, if any",
 		},
+		{
+			name:    "RELAY_METRICS_ADDR",
+			meaning: "where trust relay serves its own /metrics, HOST:PORT, to METRICS_FROM; unset: nowhere",
+		},
 
 		{
 			name:    "REDIS_URL",
@@ -198,6 +202,7 @@ type Flags struct {
 	SMTPFrom             string `name:"smtp-from" group:"settings" placeholder:"ADDRESS" help:"${SMTP_FROM}"`
 	RelayStream          string `name:"relay-stream" group:"settings" placeholder:"NAME" help:"${RELAY_STREAM}"`
 	RelayCredsFile       string `name:"relay-creds-file" group:"settings" placeholder:"FILE" help:"${RELAY_CREDS_FILE}"`
+	RelayMetricsAddr     string `name:"relay-metrics-addr" group:"settings" placeholder:"HOST:PORT" help:"${RELAY_METRICS_ADDR}"`
 	RedisURL             string `name:"redis-url" group:"settings" placeholder:"URL" help:"${REDIS_URL}"`
 	RateLimit            string `name:"rate-limit" group:"settings" placeholder:"on|off" help:"${RATE_LIMIT}"`
 	LimitLoginAccount    string `name:"rate-limit-login-account" group:"settings" placeholder:"N" help:"${RATE_LIMIT_LOGIN_ACCOUNT}"`
