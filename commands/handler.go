@@ -25,6 +25,7 @@ type Handler struct {
 	purposes *purposeCache
 	sessions time.Duration
 	mail     func(domain.Letter) error
+	webhooks Webhooks
 	resets   *resets
 	prover   Prover
 	log      *slog.Logger
@@ -42,7 +43,9 @@ type Config struct {
 	// not known to the caller. It refuses one only if it is overloaded. Nil: this server
 	// sends no mail.
 	Mail func(domain.Letter) error
-	Log  *slog.Logger // for what fails in the background; nil: nowhere
+	// Webhooks says which webhooks may be registered.
+	Webhooks Webhooks
+	Log      *slog.Logger // for what fails in the background; nil: nowhere
 
 	Prover Prover // nil: nothing can be proven
 }
@@ -71,7 +74,7 @@ func New(store Store, c Config) *Handler {
 	h := &Handler{
 		Store: store, now: now, newID: c.NewID, hasher: newHasher(max(c.Hashes, 1), c.Argon2id),
 		tallies: newTallies(store, now), purposes: newPurposeCache(), sessions: c.Sessions,
-		mail: c.Mail, resets: &resets{}, prover: c.Prover, log: c.Log,
+		mail: c.Mail, webhooks: c.Webhooks, resets: &resets{}, prover: c.Prover, log: c.Log,
 	}
 	h.resets.waker = time.AfterFunc(time.Hour, h.visitResets)
 	h.resets.waker.Stop()

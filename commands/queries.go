@@ -94,6 +94,36 @@ func (h *Handler) ServiceAccounts(ctx context.Context, tenant domain.TenantID) (
 	return slices.SortedFunc(maps.Values(byStream), newest), nil
 }
 
+// Webhook returns one of a tenant's webhooks, deleted or not. Error: not_found.
+func (h *Handler) Webhook(
+	ctx context.Context, tenant domain.TenantID, id domain.WebhookID,
+) (domain.Webhook, error) {
+	history, err := h.Store.Load(ctx, tenant, domain.WebhookOf(id))
+	w := domain.Fold[domain.Webhook](history)
+	if err == nil && !w.Exists() {
+		err = domain.Refuse(domain.CodeNotFound, "There is no such webhook.")
+	}
+	return w, err
+}
+
+// WebhooksOf lists a tenant's webhooks that are not deleted, newest first. It reads the
+// log: there are few.
+func (h *Handler) WebhooksOf(ctx context.Context, tenant domain.TenantID) ([]domain.Webhook, error) {
+	events, err := h.Store.LoadAll(ctx, tenant, domain.WebhookStream)
+	if err != nil {
+		return nil, err
+	}
+
+	byStream := map[domain.Stream]domain.Webhook{}
+	for _, e := range events {
+		byStream[e.Stream] = byStream[e.Stream].Evolve(e)
+	}
+	maps.DeleteFunc(byStream, func(_ domain.Stream, w domain.Webhook) bool { return !w.Exists() || w.Deleted() })
+
+	newest := func(a, b domain.Webhook) int { return bytes.Compare(b.ID.UUID[:], a.ID.UUID[:]) } // UUIDv7
+	return slices.SortedFunc(maps.Values(byStream), newest), nil
+}
+
 // Client is what a program shows to be given a token.
 type Client struct {
 	Account domain.ServiceAccountID

@@ -85,6 +85,9 @@ const (
 
 	CodeProofPending Code = "proof_pending"
 	CodeNotProvable  Code = "not_provable"
+
+	CodeTooManyWebhooks Code = "too_many_webhooks"
+	CodeWebhookDeleted  Code = "webhook_deleted"
 )
 
 // Class is the kind of a refusal: enough for a package that does not know the code to
@@ -246,6 +249,10 @@ func Refusals() map[Code]Refusal {
 			"This process cannot sign proofs: the operator must set LOG_SIGNING_KEY.",
 		},
 		CodeNotProvable: {ClassConflict, "This person has more than 1000 decisions, too many for one file."},
+
+		// Other systems.
+		CodeTooManyWebhooks: {ClassConflict, "This municipality already has 20 webhooks: delete one first."},
+		CodeWebhookDeleted:  {ClassConflict, "This webhook was deleted: register another."},
 
 		// The system itself.
 		CodeIdempotencyKeyReused: {ClassInvalid, "This idempotency key was used for another request."},

@@ -51,6 +51,7 @@ const (
 	ProofStream        StreamType = "proof"        // the subject: what states the ends of their consent stream
 
 	ServiceAccountStream StreamType = "service_account" // the service account
+	WebhookStream        StreamType = "webhook"         // the webhook
 )
 
 // Stream names one aggregate's events within a tenant.
@@ -100,6 +101,9 @@ func RightsOf(u UserID) Stream { return Stream{RightsStream, u.UUID} }
 
 // ServiceAccountOf names the stream of a service account.
 func ServiceAccountOf(s ServiceAccountID) Stream { return Stream{ServiceAccountStream, s.UUID} }
+
+// WebhookOf names the stream of a webhook.
+func WebhookOf(w WebhookID) Stream { return Stream{WebhookStream, w.UUID} }
 
 // PurposeOf names the stream of a purpose of a tenant. Its id is derived from tenant and
 // code (RFC 9562 §5.5), so the stream's first version can exist only once and a purpose

@@ -84,6 +84,11 @@ func eventTypes() map[string]registration {
 
 		"proof.issued.v1": registered[ProofIssued](ProofStream, OpCreate, "proofs"),
 
+		"webhook.registered.v1": registered[WebhookRegistered](WebhookStream, OpCreate, "webhooks"),
+		"webhook.paused.v1":     registered[WebhookPaused](WebhookStream, OpUpdate, "webhooks"),
+		"webhook.resumed.v1":    registered[WebhookResumed](WebhookStream, OpUpdate, "webhooks"),
+		"webhook.deleted.v1":    registered[WebhookDeleted](WebhookStream, OpDelete, "webhooks"),
+
 		"personal_data.read.v1": registered[PersonalDataRead](AccessStream, OpRead, "personal_data"),
 		"log.event_disowned.v1": registered[EventDisowned](LogStream, OpCreate, "disowned_events"),
 		"log.forked.v1":         registered[LogForked](LogStream, OpCreate, "lost_checkpoints"),

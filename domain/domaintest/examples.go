@@ -13,7 +13,7 @@ import (
 // below, whose values have a meaning, and Filled for every other type.
 func Examples() []domain.Event {
 	all := slices.Concat(municipalityExamples(), userExamples(), consentExamples(), purposeExamples(), rightsExamples(),
-		sessionExamples(), serviceAccountExamples())
+		sessionExamples(), serviceAccountExamples(), webhookExamples())
 
 	given := map[string]bool{}
 	for _, e := range all {
@@ -50,6 +50,17 @@ func rightsExamples() []domain.Event {
 			ReceiptID: ID(0xa, 2), ConsentID: domain.ConsentID{UUID: ID(0xc, 1)}, Purpose: "sms_alert",
 			StreamType: domain.ConsentStream, StreamID: ID(0x5, 1), StreamVersion: 3,
 		},
+	}
+}
+
+func webhookExamples() []domain.Event {
+	return []domain.Event{
+		&domain.WebhookRegistered{
+			URL: "https://alerts.example.org/consents", Events: []string{"consent.granted.v1", "consent.withdrawn.v1"},
+		},
+		&domain.WebhookPaused{Reason: domain.PausedGone},
+		&domain.WebhookResumed{},
+		&domain.WebhookDeleted{},
 	}
 }
 
