@@ -307,13 +307,15 @@ func TestTheStoreNeedsATenantAndSeesNoOther(t *testing.T) {
 }
 
 // mayWrite tells what a role may write directly: only the projector may, its read tables,
-// its checkpoints, and what was sealed and signed, which it only adds to.
+// its checkpoints, what is on its way to webhooks, and what was sealed and signed, which
+// it only adds to.
 func mayWrite(role, table, verb string) bool {
 	if role != pgtest.Projector {
 		return false
 	}
 
 	readTable := regexp.MustCompile(`^trust\.(municipalities|users|consents)_v\d+$`).MatchString(table)
+	readTable = readTable || strings.HasPrefix(table, "trust.webhook")
 	sealed := strings.HasPrefix(table, "trust.log_")
 	return (readTable && verb != "truncate") || (sealed && verb == "insert") ||
 		(table == "trust.checkpoints" && (verb == "update" || verb == "insert"))
@@ -442,6 +444,7 @@ func TestEachRoleCallsOnlyItsFunctions(t *testing.T) {
 		"one_time_code":     {pgtest.Append, pgtest.Query},
 		"client_secrets_of": {pgtest.Append, pgtest.Query},
 		"append_tenant":     {pgtest.Append, pgtest.Query},
+		"webhook_backlog":   {pgtest.Owner, pgtest.Projector, pgtest.Query},
 		"head":              {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
 		"event_at":          {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
 		"position_at":       {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
