@@ -316,7 +316,7 @@ func freeTexts() []string {
 		"email", "full_name", "phone", "reason", "details", "note", "text", "wording", "evidence_reference", "name",
 		"relation", "authority", "sha256", "evidence_sha256", "file_sha256", "source", "route", "contact_email",
 		"district_code", "retention", "texts", "position", "identity_document", "value",
-		"origin", "size", "root",
+		"origin", "size", "root", "url",
 	}
 }
 
@@ -326,7 +326,7 @@ func codeFields() []string {
 	return []string{
 		"role", "preferred_language", "language", "channel", "recorded_by", "given_by", "lodged_by", "basis", "kind",
 		"ground", "status", "cause", "scope", "destroyed", "kept", "fields", "operation", "table_name", "province",
-		"category", "type", "entry", "scopes", "decided", "evidence_grade", "stream_type",
+		"category", "type", "entry", "scopes", "decided", "evidence_grade", "events", "stream_type",
 	}
 }
 

@@ -53,6 +53,7 @@ type cell struct {
 type thing struct {
 	user, email, consent, tenant, code, purpose string
 	request, hold, certificate, account         string
+	webhook                                     string
 	resident                                    string // without an account
 }
 
@@ -63,7 +64,7 @@ func targets() []string { return []string{"own", "same tenant", "other tenant", 
 func absent() thing {
 	return thing{
 		uuid.NewString(), "nobody@example.org", uuid.NewString(), uuid.NewString(), "NONE1", "no_such_purpose",
-		uuid.NewString(), uuid.NewString(), uuid.NewString(), uuid.NewString(), uuid.NewString(),
+		uuid.NewString(), uuid.NewString(), uuid.NewString(), uuid.NewString(), uuid.NewString(), uuid.NewString(),
 	}
 }
 
@@ -161,7 +162,7 @@ func (c cell) aboutInPath(path string, about thing) (string, bool) {
 		"users": about.user, "subjects": about.user, "residents": about.resident,
 		"municipalities": about.tenant, "consents": about.consent,
 		"requests": about.request, "holds": about.hold, "certificates": about.certificate,
-		"service-accounts": about.account,
+		"service-accounts": about.account, "webhooks": about.webhook,
 	}
 
 	before, after, named := strings.Cut(c.Path, "/{id}")
@@ -541,6 +542,12 @@ func (k *cast) thing(code string, p *person, named func(kind string) bool) thing
 			domain.CreateServiceAccount{Name: "Program " + uuid.NewString(), Scopes: domain.Scopes()})
 		must(k.w.t, err)
 		about.account = account.Value.Account.ID.String()
+	}
+	if named("webhooks") {
+		webhook, err := k.w.handler.RegisterWebhook(k.w.t.Context(), commands.System(tenant),
+			domain.RegisterWebhook{URL: webhookURL})
+		must(k.w.t, err)
+		about.webhook = webhook.Value.Webhook.ID.String()
 	}
 	if named("residents") {
 		about.resident = k.resident(code)

@@ -26,6 +26,7 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 	"github.com/salga-trust/engine/projections"
 	"github.com/salga-trust/engine/projections/reports"
+	"github.com/salga-trust/engine/webhooks"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -56,7 +57,7 @@ func newRealWorld(t *testing.T, settings ...func(*pgxpool.Config)) (*world, *pgx
 
 	w := &world{t: t, log: &safeBuffer{}, tenants: map[string]domain.TenantID{}}
 	w.handler = commands.New(store, commands.Config{
-		Hashes: 8, Mail: w.post, Prover: &fakeProver{},
+		Hashes: 8, Mail: w.post, Webhooks: webhooksOfTests(), Prover: &fakeProver{},
 		Argon2id: &argon2id.Params{Memory: 8, Iterations: 1, Parallelism: 1, SaltLength: 8, KeyLength: 16},
 	})
 
@@ -67,7 +68,7 @@ func newRealWorld(t *testing.T, settings ...func(*pgxpool.Config)) (*world, *pgx
 		Version: "0.1.0", Metrics: prometheus.NewRegistry(),
 		Tokens: apphttp.Tokens{Secret: []byte(secret), Issuer: "trust", Audience: "trust", Access: time.Hour},
 		Ready:  func(context.Context) apphttp.ReadyState { return apphttp.ReadyState{} },
-		System: noSystem, Tree: fakeTree{shown: &w.shown},
+		System: noSystem, Tree: fakeTree{shown: &w.shown}, Webhooks: webhooks.NewView(pool),
 		Logger: slog.New(slog.NewJSONHandler(w.log, nil)),
 	})
 	must(t, err)

@@ -550,6 +550,47 @@ func routes() []route {
 		},
 
 		{
+			id: "register_webhook", method: "POST", path: api + "/webhooks",
+			who: admins, rate: accountRate, status: 201,
+			serve:   on((*server).registerWebhook),
+			summary: "Have events sent to another system over HTTP, from now on; the secret is shown once",
+			codes:   []domain.Code{domain.CodeTooManyWebhooks},
+		},
+		{
+			id: "list_webhooks", method: "GET", path: api + "/webhooks",
+			who: admins, rate: accountRate, waits: logItself,
+			serve: on((*server).webhooks), summary: "Webhooks of your municipality that are not deleted, newest first",
+			codes: []domain.Code{domain.CodeInvalid},
+		},
+		{
+			id: "get_webhook", method: "GET", path: api + "/webhooks/{id}",
+			who: admins, rate: accountRate, waits: logItself,
+			serve: on((*server).webhook), summary: "One webhook",
+			codes: []domain.Code{domain.CodeNotFound},
+		},
+		{
+			id: "delete_webhook", method: "DELETE", path: api + "/webhooks/{id}",
+			who: admins, rate: accountRate,
+			serve:   on((*server).deleteWebhook),
+			summary: "Send nothing to a webhook any more, also nothing outstanding; doing so again changes nothing",
+			codes:   []domain.Code{domain.CodeNotFound},
+		},
+		{
+			id: "resume_webhook", method: "POST", path: api + "/webhooks/{id}/resume",
+			who: admins, rate: accountRate,
+			serve:   on((*server).resumeWebhook),
+			summary: "Send to a paused webhook again, beginning with what it did not acknowledge",
+			codes:   []domain.Code{domain.CodeNotFound, domain.CodeWebhookDeleted},
+		},
+		{
+			id: "list_deliveries", method: "GET", path: api + "/webhooks/{id}/deliveries",
+			who: admins, rate: accountRate, waits: logItself,
+			serve:   on((*server).deliveries),
+			summary: "What was sent to a webhook in the last 30 days, and what is outstanding, newest first",
+			codes:   []domain.Code{domain.CodeNotFound, domain.CodeInvalid},
+		},
+
+		{
 			id: "list_programs", method: "GET", path: api + "/data-rights/programs",
 			who: self, rate: accountRate, waits: logItself,
 			serve:   on((*server).programs),

@@ -33,6 +33,7 @@ type Config struct {
 	Queries  Queries
 	Reports  Reports
 	Tree     Tree
+	Webhooks Webhooks
 	Tokens   Tokens
 	Ready    func(ctx context.Context) ReadyState
 	// System looks up how far the log and its followers are, for operators. Error:

@@ -35,12 +35,14 @@ type world struct {
 	store   *fakeStore
 	queries *fakeQueries
 	reports *fakeReports
-	handler *commands.Handler
-	api     http.Handler
-	log     *safeBuffer
-	ready   apphttp.ReadyState
-	system  apphttp.SystemState
-	prover  *fakeProver
+	// deliveries are what is on its way to webhooks.
+	deliveries *fakeDeliveries
+	handler    *commands.Handler
+	api        http.Handler
+	log        *safeBuffer
+	ready      apphttp.ReadyState
+	system     apphttp.SystemState
+	prover     *fakeProver
 
 	// tenants are the municipalities by code.
 	tenants map[string]domain.TenantID
@@ -105,13 +107,15 @@ func newWorld(t testing.TB, settings ...func(*apphttp.Config)) *world {
 	w.store = newFakeStore(w.clock)
 	w.prover = &fakeProver{store: w.store}
 	w.queries, w.reports = &fakeQueries{store: w.store}, &fakeReports{store: w.store}
+	w.deliveries = &fakeDeliveries{}
 	w.handler = commands.New(w.store, commands.Config{
-		Now: w.clock, Hashes: 4, Mail: w.post, Prover: w.prover,
+		Now: w.clock, Hashes: 4, Mail: w.post, Webhooks: webhooksOfTests(), Prover: w.prover,
 		Argon2id: &argon2id.Params{Memory: 8, Iterations: 1, Parallelism: 1, SaltLength: 8, KeyLength: 16},
 	})
 
 	config := apphttp.Config{
 		Commands: w.handler, Queries: w.queries, Reports: w.reports, Tree: fakeTree{w.store, &w.shown},
+		Webhooks: w.deliveries,
 		Version: "0.1.0", Now: w.clock,
 		Metrics: prometheus.NewRegistry(),
 		Tokens:  apphttp.Tokens{Secret: []byte(secret), Issuer: "trust", Audience: "trust", Access: 30 * time.Minute},

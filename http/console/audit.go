@@ -60,7 +60,7 @@ func auditTables() []string {
 		"admins", "consents", "data_rights_requests", "disowned_events", "lost_checkpoints",
 		"municipalities", "notices",
 		"officers", "personal_data", "purposes", "retention_holds", "service_accounts", "sessions", "sign_in_failures",
-		"tenant_mismatches", "users",
+		"tenant_mismatches", "users", "webhooks",
 	}
 }
 
