@@ -116,7 +116,7 @@ func newWorld(t testing.TB, settings ...func(*apphttp.Config)) *world {
 	config := apphttp.Config{
 		Commands: w.handler, Queries: w.queries, Reports: w.reports, Tree: fakeTree{w.store, &w.shown},
 		Webhooks: w.deliveries,
-		Version: "0.1.0", Now: w.clock,
+		Version:  "0.1.0", Now: w.clock,
 		Metrics: prometheus.NewRegistry(),
 		Tokens:  apphttp.Tokens{Secret: []byte(secret), Issuer: "trust", Audience: "trust", Access: 30 * time.Minute},
 		Ready:   func(context.Context) apphttp.ReadyState { return w.ready },

@@ -12,6 +12,7 @@ import (
 	"github.com/salga-trust/engine/eventstore/seal"
 	apphttp "github.com/salga-trust/engine/http"
 	"github.com/salga-trust/engine/projections"
+	"github.com/salga-trust/engine/webhooks"
 )
 
 // Issuer and audience of the tokens. Both are checked, so that a token of another system
@@ -29,7 +30,7 @@ func newAPI(o *opened, log *slog.Logger) (http.Handler, error) {
 	metrics := prometheus.NewRegistry()
 	for _, collector := range []prometheus.Collector{
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		newProgressMetrics(observer), newSealMetrics(o),
+		newProgressMetrics(observer), newSealMetrics(o), newWebhookMetrics(webhooks.NewView(o.pool)),
 	} {
 		if err := metrics.Register(collector); err != nil {
 			return nil, err
@@ -46,6 +47,7 @@ func newAPI(o *opened, log *slog.Logger) (http.Handler, error) {
 
 	return apphttp.New(apphttp.Config{
 		Commands: o.handler, Queries: queries, Reports: o.reports, Tree: seal.NewView(o.pool),
+		Webhooks: webhooks.NewView(o.pool),
 		// Queries wait for read tables, and for no other follower.
 		Ready:  newReadiness(o, follow.NewObserver(o.pool, projections.Followers()...)).shared,
 		System: systemView{o.pool, o.store, observer}.look,

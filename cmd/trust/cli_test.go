@@ -296,7 +296,7 @@ func TestMigrateStatusAndVerify(t *testing.T) {
 
 	s.run("import", "municipalities", s.file("m.csv", "code,name,province\nA1,Alpha,Gauteng\nA2,Beta,Gauteng\n")).
 		expect(t, exit.CodeDone, "2 registered")
-	s.run("status").expect(t, exit.CodeNotSo, "stopped: consents, municipalities, seal, users")
+	s.run("status").expect(t, exit.CodeNotSo, "stopped: consents, municipalities, seal, users, webhooks")
 	project := s.start("project", "all")
 	pgtest.Eventually(t, "the read tables have caught up", s.caughtUp)
 	if head := s.status().Head; head != 2 {

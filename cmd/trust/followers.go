@@ -10,13 +10,14 @@ import (
 	"github.com/salga-trust/engine/eventstore/relay"
 	"github.com/salga-trust/engine/eventstore/seal"
 	"github.com/salga-trust/engine/projections"
+	"github.com/salga-trust/engine/webhooks"
 )
 
 // followers lists everything that follows the log. Each has a process of its own under
 // trust up, a name that trust project takes, and a line in trust status. To add one, add
 // it here.
 func followers() []follow.Follower {
-	return append(projections.Followers(), &seal.Sealer{})
+	return append(projections.Followers(), &seal.Sealer{}, &webhooks.Follower{})
 }
 
 // observed lists what status and metrics show: besides followers, the relay, if the

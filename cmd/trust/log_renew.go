@@ -12,6 +12,7 @@ import (
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/eventstore/seal"
 	"github.com/salga-trust/engine/proof"
+	"github.com/salga-trust/engine/webhooks"
 )
 
 type logRenewCmd struct{}
@@ -61,6 +62,9 @@ func nameLost(ctx context.Context, p *program, o *opened, tx pgx.Tx, held []proo
 		return err
 	}
 	if err := seal.Restart(ctx, tx); err != nil {
+		return err
+	}
+	if err := webhooks.Restart(ctx, tx); err != nil {
 		return err
 	}
 

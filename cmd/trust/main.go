@@ -17,12 +17,13 @@ import (
 
 // cli is the grammar: one field for each command, each in a file of its own.
 type cli struct {
-	Up      upCmd      `cmd:"" help:"Run everything on a bare machine: Postgres, migrations, import, API, projectors."`
-	Serve   serveCmd   `cmd:"" help:"Run only the API."`
-	Project projectCmd `cmd:"" help:"Run projectors, which follow the log: ${followers}, or all."`
-	Relay   relayCmd   `cmd:"" help:"Publish the log to NATS JetStream, for other systems."`
-	Migrate migrateCmd `cmd:"" help:"Bring the database schema up to date."`
-	Import  struct {
+	Up       upCmd       `cmd:"" help:"Run everything on a bare machine: Postgres, migrations, import, API, projectors."`
+	Serve    serveCmd    `cmd:"" help:"Run only the API."`
+	Project  projectCmd  `cmd:"" help:"Run projectors, which follow the log: ${followers}, or all."`
+	Webhooks webhooksCmd `cmd:"" help:"Send events to the webhooks that admins registered."`
+	Relay    relayCmd    `cmd:"" help:"Publish the log to NATS JetStream, for other systems."`
+	Migrate  migrateCmd  `cmd:"" help:"Bring the database schema up to date."`
+	Import   struct {
 		Municipalities importMunicipalitiesCmd `cmd:"" help:"Register municipalities; safe to repeat."`
 		Purposes       importPurposesCmd       `cmd:"" help:"Define purposes for all municipalities; safe to repeat."`
 		Consents       importConsentsCmd       `cmd:"" help:"Record what another system says that people decided, as claims; safe to repeat."`

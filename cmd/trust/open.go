@@ -16,10 +16,12 @@ import (
 	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/eventstore/cloudevent"
 	"github.com/salga-trust/engine/internal/owned"
 	"github.com/salga-trust/engine/internal/pg"
 	"github.com/salga-trust/engine/migrations"
 	"github.com/salga-trust/engine/projections/reports"
+	"github.com/salga-trust/engine/webhooks"
 )
 
 // needs lists what a command works with. Nothing else is checked or opened.
@@ -157,7 +159,12 @@ func (o *opened) openLog(ctx context.Context) error {
 	}
 
 	o.store = store
-	config := commands.Config{Hashes: runtime.GOMAXPROCS(0), Sessions: o.config.RefreshTTL, Log: o.log}
+	config := commands.Config{
+		Hashes: runtime.GOMAXPROCS(0), Sessions: o.config.RefreshTTL, Log: o.log,
+		Webhooks: commands.Webhooks{
+			Leaving: cloudevent.Types(), Check: webhooks.NewNetwork(o.config.Recipients, nil).Check,
+		},
+	}
 	config.Prover = newProver(o.config, o.pool, o.log)
 	if o.log != nil && o.config.Mail != nil {
 		o.sender = mail.New(ctx, o.config.Mail, o.log)

@@ -35,6 +35,7 @@ func (pr projectCmd) Run(ctx context.Context, p *program) error {
 	}
 
 	c := o.config
+	nameLog(chosen, c.LogOrigin)
 	log := newLogger(p.stderr, c, "project-"+strings.Join(pr.Names, "+"))
 	signing := signing{opened: o, sealer: sealer, log: log, grown: make(chan struct{}, 1)}
 	worker := follow.NewWorker(follow.Config{

@@ -18,6 +18,7 @@ import (
 	"github.com/salga-trust/engine/internal/pg"
 	"github.com/salga-trust/engine/internal/wholefile"
 	"github.com/salga-trust/engine/proof"
+	"github.com/salga-trust/engine/webhooks"
 )
 
 // signing signs checkpoints in the process that seals the log.
@@ -37,6 +38,15 @@ func sealerAmong(followers []follow.Follower) *seal.Sealer {
 		}
 	}
 	return nil
+}
+
+// nameLog tells followers that hand events on under which name the log is known.
+func nameLog(followers []follow.Follower, origin string) {
+	for _, f := range followers {
+		if hooks, is := f.(*webhooks.Follower); is {
+			hooks.Origin = origin
+		}
+	}
 }
 
 // committed tells the signer when more was sealed.

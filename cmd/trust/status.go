@@ -52,6 +52,12 @@ func (s statusCmd) Run(ctx context.Context, p *program) error {
 		return exit.Explain(err)
 	}
 
+	overdue, err := webhookTroubles(within, o.pool)
+	if err != nil {
+		return exit.Explain(err)
+	}
+	troubles = append(troubles, overdue...)
+
 	sealed, why, err := sealing(within, o)
 	if err != nil {
 		return exit.Explain(err)

@@ -130,6 +130,11 @@ func (s *system) launch(ctx context.Context) error {
 		}
 		s.parts.Keep(s.parts.Clients, relay)
 	}
+	sender, err := s.own("webhooks", "webhooks")
+	if err != nil {
+		return err
+	}
+	s.parts.Keep(s.parts.Clients, sender)
 	s.parts.Clients.Go(s.welcome)
 	return nil
 }

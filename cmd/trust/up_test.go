@@ -50,10 +50,10 @@ func TestUp(t *testing.T) {
 	}
 }
 
-// partsOfUp lists the processes of trust up: two that are always there, and one for each
-// follower.
+// partsOfUp lists the processes of trust up: three that are always there, and one for
+// each follower.
 func partsOfUp() []string {
-	names := []string{"postgres", "serve"}
+	names := []string{"postgres", "serve", "webhooks"}
 	for _, f := range followers() {
 		names = append(names, "project-"+f.Name())
 	}

@@ -19,7 +19,8 @@ import (
 // numbers, instants, and hashes of what is public. Of texts that somebody typed, only the
 // name of a municipality leaves.
 func leaves() map[string]string {
-	const decision = "consent_id purpose notice_version sha256 language channel given_at recorded_by given_by basis copy"
+	const decision = "consent_id purpose notice_version sha256 language channel " +
+		"given_at recorded_by given_by basis copy"
 
 	return map[string]string{
 		"access.tenant_mismatch.v1": "route named count",

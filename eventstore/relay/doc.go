@@ -1,8 +1,7 @@
 // Package relay hands the log to other systems: it publishes each event once, in order,
 // to a stream of NATS JetStream.
 //
-// Owns: the form of messages (CloudEvents 1.0), their subjects, which fields of events
-// leave, and the stream that it publishes to.
+// Owns: the subjects of messages, and the stream that it publishes to.
 //
 // Guarantees: the stream holds the log's events in the log's order, without a gap and
 // none twice, whatever is killed and however many relays run, until somebody asks for a
@@ -15,6 +14,7 @@
 // same way, a stream that would lose or mix messages, and one that ends with an event
 // that this log does not hold. An event that nobody can believe halts it directly before.
 //
-// Not here: when to publish, checkpoints and leadership (package follow), settings
+// Not here: the form of messages and which fields of events leave (package cloudevent), when
+// to publish, checkpoints and leadership (package follow), settings
 // (package settings).
 package relay

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore/cloudevent"
 )
 
 // subjects are those that the stream takes.
@@ -19,30 +19,7 @@ const subjects = "trust.>"
 const (
 	// roundHeader counts how often publishing again was asked for; absent: never.
 	roundHeader = "Trust-Round"
-	contentType = "application/cloudevents+json"
 )
-
-// voidType is the type of a message in place of a disowned event.
-const voidType = "void"
-
-// cloudEvent is a message in the JSON format of CloudEvents 1.0. Names of extensions may
-// hold lower-case letters and digits alone.
-type cloudEvent struct {
-	SpecVersion string    `json:"specversion"`
-	ID          uuid.UUID `json:"id"`
-	Source      string    `json:"source"`
-	Type        string    `json:"type"`
-	// Subject may not be empty, so it is left out of what is about nobody.
-	Subject         string    `json:"subject,omitempty"`
-	Time            time.Time `json:"time"` // when it was recorded
-	DataContentType string    `json:"datacontenttype"`
-
-	// Position is a string, because an integer of CloudEvents ends at 2³¹ - 1.
-	Position      int64           `json:"position,string"`
-	Municipality  string          `json:"municipality,omitempty"`
-	EffectiveTime time.Time       `json:"effectivetime"`
-	Data          json.RawMessage `json:"data"`
-}
 
 // message is what is published of one event.
 type message struct {
@@ -53,23 +30,10 @@ type message struct {
 }
 
 func messageOf(e domain.Recorded, source, code string, round int) (message, error) {
-	event := cloudEvent{
-		SpecVersion: "1.0", ID: e.EventID, Source: source, Type: voidType, Time: e.RecordedAt.UTC(),
-		DataContentType: "application/json", Position: e.Position, Municipality: code,
-		EffectiveTime: e.EffectiveAt.UTC(), Data: json.RawMessage("{}"),
+	event, err := cloudevent.Of(e, source, code)
+	if err != nil {
+		return message{}, err
 	}
-	// Of an event that the operator disowned nothing is believed.
-	if !e.IsVoid() {
-		event.Type = e.Event.EventType()
-		if e.Subject.UUID != uuid.Nil {
-			event.Subject = e.Subject.String()
-		}
-		var err error
-		if event.Data, err = leaving(e.Event); err != nil {
-			return message{}, err
-		}
-	}
-
 	body, err := json.Marshal(event)
 	if err != nil {
 		return message{}, err
@@ -78,7 +42,7 @@ func messageOf(e domain.Recorded, source, code string, round int) (message, erro
 		position: e.Position, event: e.EventID, id: e.EventID.String(),
 		msg: &nats.Msg{
 			Subject: "trust." + token(code) + "." + event.Type, Data: body,
-			Header: nats.Header{"Content-Type": {contentType}},
+			Header: nats.Header{"Content-Type": {cloudevent.MediaType}},
 		},
 	}
 	if round > 0 {
@@ -110,7 +74,7 @@ func token(code string) string {
 
 // endOf reads the last message of a stream back.
 func endOf(sequence uint64, header nats.Header, body []byte) (*end, error) {
-	var event cloudEvent
+	var event cloudevent.Event
 	if err := json.Unmarshal(body, &event); err != nil {
 		return nil, err
 	}

@@ -61,6 +61,7 @@ type Config struct {
 	Limits      Limits
 	Proxies     []netip.Prefix // whose X-Forwarded-For is believed
 	Scrapers    []netip.Prefix // that may read metrics
+	Recipients  []netip.Prefix // besides the public internet, that webhooks may send to
 
 	DataDir   string
 	LogFormat string
@@ -313,6 +314,9 @@ func (c *Config) readHTTP(s Settings) error {
 	}
 
 	if c.Proxies, err = s.networks("TRUSTED_PROXIES"); err != nil {
+		return err
+	}
+	if c.Recipients, err = s.networks("WEBHOOK_ALLOW_PRIVATE"); err != nil {
 		return err
 	}
 	if c.Scrapers, err = s.networks("METRICS_FROM"); err != nil {

@@ -162,6 +162,11 @@ func variables() []variable {
 			meaning: "networks of proxies whose X-Forwarded-For is believed, separated by commas",
 		},
 		{
+			name: "WEBHOOK_ALLOW_PRIVATE",
+			meaning: "networks, besides the public internet, that webhooks may send to, also over http, separated by " +
+				"commas, such as 10.20.0.0/16",
+		},
+		{
 			name: "METRICS_FROM", fallback: "127.0.0.0/8,::1/128",
 			meaning: "networks that may read /metrics, separated by commas",
 		},
@@ -221,6 +226,7 @@ type Flags struct {
 	LimitAddress         string `name:"rate-limit-address" group:"settings" placeholder:"N" help:"${RATE_LIMIT_ADDRESS}"`
 	LimitAssets          string `name:"rate-limit-assets" group:"settings" placeholder:"N" help:"${RATE_LIMIT_ASSETS}"`
 	TrustedProxies       string `name:"trusted-proxies" group:"settings" placeholder:"LIST" help:"${TRUSTED_PROXIES}"`
+	WebhookAllowPrivate  string `name:"webhook-allow-private" group:"settings" placeholder:"LIST" help:"${WEBHOOK_ALLOW_PRIVATE}"`
 	MetricsFrom          string `name:"metrics-from" group:"settings" placeholder:"LIST" help:"${METRICS_FROM}"`
 	DataDir              string `name:"data-dir" group:"settings" placeholder:"FOLDER" help:"${DATA_DIR}"`
 	PostgresArchive      string `name:"postgres-archive" group:"settings" placeholder:"FILE|URL" help:"${POSTGRES_ARCHIVE}"`
