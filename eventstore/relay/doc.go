@@ -14,7 +14,7 @@
 // same way, a stream that would lose or mix messages, and one that ends with an event
 // that this log does not hold. An event that nobody can believe halts it directly before.
 //
-// Not here: the form of messages and which fields of events leave (package cloudevent), when
-// to publish, checkpoints and leadership (package follow), settings
-// (package settings).
+// Not here: the form of messages, and which fields of events leave (package cloudevent);
+// when to publish, checkpoints and leadership (package follow); settings (package
+// settings).
 package relay
