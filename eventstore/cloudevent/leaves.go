@@ -46,6 +46,8 @@ func leaves() map[string]string {
 		"municipality.deactivated.v1":     "",
 		"municipality.reactivated.v1":     "",
 
+		"proof.issued.v1": "receipt_id consent_id purpose stream_type stream_id stream_version",
+
 		"purpose.defined.v1":          "code basis special_personal_information competent_person_required",
 		"purpose.notice_published.v1": "code notice_version sha256 in_use_since reconsent validity_days",
 		"purpose.retired.v1":          "code",

@@ -263,6 +263,22 @@ const (
 	DefinePurposeBodyBasisSubjectInterest    DefinePurposeBodyBasis = "subject_interest"
 )
 
+// Defines values for DeliveryBodyFailure.
+const (
+	DeliveryBodyFailureConnection     DeliveryBodyFailure = "connection"
+	DeliveryBodyFailureRedirect       DeliveryBodyFailure = "redirect"
+	DeliveryBodyFailureRefusedAddress DeliveryBodyFailure = "refused_address"
+	DeliveryBodyFailureStatus         DeliveryBodyFailure = "status"
+	DeliveryBodyFailureTLS            DeliveryBodyFailure = "tls"
+	DeliveryBodyFailureTimeout        DeliveryBodyFailure = "timeout"
+)
+
+// Defines values for DeliveryBodyStatus.
+const (
+	DeliveryBodyStatusAcknowledged DeliveryBodyStatus = "acknowledged"
+	DeliveryBodyStatusOutstanding  DeliveryBodyStatus = "outstanding"
+)
+
 // Defines values for ErasureBodyCause.
 const (
 	ErasureBodyCauseRequest ErasureBodyCause = "request"
@@ -477,6 +493,7 @@ const (
 	ProblemCodeTooManyDecisions        ProblemCode = "too_many_decisions"
 	ProblemCodeTooManyOpen             ProblemCode = "too_many_open"
 	ProblemCodeTooManySecrets          ProblemCode = "too_many_secrets"
+	ProblemCodeTooManyWebhooks         ProblemCode = "too_many_webhooks"
 	ProblemCodeTotpAlreadySet          ProblemCode = "totp_already_set"
 	ProblemCodeTotpLocked              ProblemCode = "totp_locked"
 	ProblemCodeTotpRequired            ProblemCode = "totp_required"
@@ -488,6 +505,7 @@ const (
 	ProblemCodeUnknownPurpose          ProblemCode = "unknown_purpose"
 	ProblemCodeUnsupportedMediaType    ProblemCode = "unsupported_media_type"
 	ProblemCodeValidationFailed        ProblemCode = "validation_failed"
+	ProblemCodeWebhookDeleted          ProblemCode = "webhook_deleted"
 	ProblemCodeWordingMismatch         ProblemCode = "wording_mismatch"
 )
 
@@ -604,6 +622,19 @@ const (
 	RegisterMunicipalityBodyProvinceWesternCape  RegisterMunicipalityBodyProvince = "Western Cape"
 )
 
+// Defines values for RegisteredWebhookBodyReason.
+const (
+	RegisteredWebhookBodyReasonGone       RegisteredWebhookBodyReason = "gone"
+	RegisteredWebhookBodyReasonUnanswered RegisteredWebhookBodyReason = "unanswered"
+)
+
+// Defines values for RegisteredWebhookBodyStatus.
+const (
+	RegisteredWebhookBodyStatusActive  RegisteredWebhookBodyStatus = "active"
+	RegisteredWebhookBodyStatusDeleted RegisteredWebhookBodyStatus = "deleted"
+	RegisteredWebhookBodyStatusPaused  RegisteredWebhookBodyStatus = "paused"
+)
+
 // Defines values for RemnantBodyWhat.
 const (
 	RemnantBodyWhatAudit       RemnantBodyWhat = "audit"
@@ -671,6 +702,19 @@ const (
 	WarningCodeClockDiffers     WarningCode = "clock_differs"
 	WarningCodeNoWrites         WarningCode = "no_writes"
 	WarningCodeRecordedInFuture WarningCode = "recorded_in_future"
+)
+
+// Defines values for WebhookBodyReason.
+const (
+	WebhookBodyReasonGone       WebhookBodyReason = "gone"
+	WebhookBodyReasonUnanswered WebhookBodyReason = "unanswered"
+)
+
+// Defines values for WebhookBodyStatus.
+const (
+	WebhookBodyStatusActive  WebhookBodyStatus = "active"
+	WebhookBodyStatusDeleted WebhookBodyStatus = "deleted"
+	WebhookBodyStatusPaused  WebhookBodyStatus = "paused"
 )
 
 // Defines values for WithdrawnConsentBodyChannel.
@@ -928,6 +972,12 @@ const (
 const (
 	ListUsersParamsHasAccountFalse ListUsersParamsHasAccount = "false"
 	ListUsersParamsHasAccountTrue  ListUsersParamsHasAccount = "true"
+)
+
+// Defines values for ListDeliveriesParamsStatus.
+const (
+	ListDeliveriesParamsStatusAcknowledged ListDeliveriesParamsStatus = "acknowledged"
+	ListDeliveriesParamsStatusOutstanding  ListDeliveriesParamsStatus = "outstanding"
 )
 
 // ActivityBody defines model for ActivityBody.
@@ -1671,6 +1721,53 @@ type DefinePurposeBody struct {
 // DefinePurposeBodyBasis Examples: consent
 type DefinePurposeBodyBasis string
 
+// DeliveryBody defines model for DeliveryBody.
+type DeliveryBody struct {
+	AcknowledgedAt *time.Time `json:"acknowledged_at"`
+
+	// EventID The webhook-id of each try.
+	EventID uuid.UUID `json:"event_id"`
+
+	// EventType Examples: consent.withdrawn.v1
+	EventType string `json:"event_type"`
+
+	// Failure Why the last try failed; null: it did not.
+	//
+	// Examples: status
+	Failure *DeliveryBodyFailure `json:"failure"`
+
+	// NextAt When it is tried next, unless the webhook is paused; null: it is acknowledged, or waits for an earlier event about the same person.
+	NextAt *time.Time `json:"next_at"`
+
+	// Position Examples: 1207
+	Position int64 `json:"position"`
+
+	// RecordedAt When the event was recorded.
+	RecordedAt time.Time `json:"recorded_at"`
+
+	// ResponseStatus HTTP status of the last answer; null: there was none.
+	//
+	// Examples: 503
+	ResponseStatus *int64 `json:"response_status"`
+
+	// Status Examples: outstanding
+	Status  DeliveryBodyStatus `json:"status"`
+	TriedAt *time.Time         `json:"tried_at"`
+
+	// Tries How often it was sent; also by a process that died, which is not counted.
+	//
+	// Examples: 3
+	Tries int64 `json:"tries"`
+}
+
+// DeliveryBodyFailure Why the last try failed; null: it did not.
+//
+// Examples: status
+type DeliveryBodyFailure string
+
+// DeliveryBodyStatus Examples: outstanding
+type DeliveryBodyStatus string
+
 // EraseBody defines model for EraseBody.
 type EraseBody struct {
 	// Confirmation Must be DELETE MY ACCOUNT.
@@ -2138,6 +2235,14 @@ type ListBodyConsentBody struct {
 	Next *string `json:"next"`
 }
 
+// ListBodyDeliveryBody defines model for ListBodyDeliveryBody.
+type ListBodyDeliveryBody struct {
+	Items []DeliveryBody `json:"items"`
+
+	// Next Pass as after for the next page; null: this is the last.
+	Next *string `json:"next"`
+}
+
 // ListBodyExposureBody defines model for ListBodyExposureBody.
 type ListBodyExposureBody struct {
 	Items []ExposureBody `json:"items"`
@@ -2221,6 +2326,14 @@ type ListBodyServiceAccountBody struct {
 // ListBodyUserBody defines model for ListBodyUserBody.
 type ListBodyUserBody struct {
 	Items []UserBody `json:"items"`
+
+	// Next Pass as after for the next page; null: this is the last.
+	Next *string `json:"next"`
+}
+
+// ListBodyWebhookBody defines model for ListBodyWebhookBody.
+type ListBodyWebhookBody struct {
+	Items []WebhookBody `json:"items"`
 
 	// Next Pass as after for the next page; null: this is the last.
 	Next *string `json:"next"`
@@ -2858,6 +2971,55 @@ type RegisterMunicipalityBodyCategory string
 // RegisterMunicipalityBodyProvince Examples: KwaZulu-Natal
 type RegisterMunicipalityBodyProvince string
 
+// RegisterWebhookBody defines model for RegisterWebhookBody.
+type RegisterWebhookBody struct {
+	// Events Types of events to send; missing or null: all that may leave, also those that later releases add.
+	//
+	// Examples: ["consent.withdrawn.v1"]
+	Events *[]string `json:"events,omitempty"`
+
+	// URL https, on the public internet; others if the operator allows their network.
+	//
+	// Examples: https://alerts.example.org/consents
+	URL string `json:"url"`
+}
+
+// RegisteredWebhookBody defines model for RegisteredWebhookBody.
+type RegisteredWebhookBody struct {
+	CreatedAt time.Time `json:"created_at"`
+
+	// CreatedBy The account that registered it; null: an operator.
+	CreatedBy *uuid.UUID `json:"created_by"`
+	DeletedAt *time.Time `json:"deleted_at"`
+
+	// Events Types of events that are sent; null: all that may leave.
+	//
+	// Examples: ["consent.withdrawn.v1"]
+	Events   *[]string  `json:"events"`
+	ID       uuid.UUID  `json:"id"`
+	PausedAt *time.Time `json:"paused_at"`
+
+	// Reason Why it is paused: gone (it answered 410) or unanswered (an event was not acknowledged for three days); null: it is not.
+	Reason *RegisteredWebhookBodyReason `json:"reason"`
+
+	// Secret Checks the signatures of deliveries (Standard Webhooks). Shown only once, and left out if the request is repeated.
+	//
+	// Examples: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwsR8cCkYkVzE=
+	Secret *string `json:"secret,omitempty"`
+
+	// Status Examples: active
+	Status RegisteredWebhookBodyStatus `json:"status"`
+
+	// URL Examples: https://alerts.example.org/consents
+	URL string `json:"url"`
+}
+
+// RegisteredWebhookBodyReason Why it is paused: gone (it answered 410) or unanswered (an event was not acknowledged for three days); null: it is not.
+type RegisteredWebhookBodyReason string
+
+// RegisteredWebhookBodyStatus Examples: active
+type RegisteredWebhookBodyStatus string
+
 // RemnantBody defines model for RemnantBody.
 type RemnantBody struct {
 	What RemnantBodyWhat `json:"what"`
@@ -3150,6 +3312,37 @@ type Warning struct {
 
 // WarningCode no_writes: nothing is recorded. recorded_in_future: the newest event was recorded ahead of the database's clock. clock_differs: the clocks of server and database are more than 5 s apart, so nothing is recorded.
 type WarningCode string
+
+// WebhookBody defines model for WebhookBody.
+type WebhookBody struct {
+	CreatedAt time.Time `json:"created_at"`
+
+	// CreatedBy The account that registered it; null: an operator.
+	CreatedBy *uuid.UUID `json:"created_by"`
+	DeletedAt *time.Time `json:"deleted_at"`
+
+	// Events Types of events that are sent; null: all that may leave.
+	//
+	// Examples: ["consent.withdrawn.v1"]
+	Events   *[]string  `json:"events"`
+	ID       uuid.UUID  `json:"id"`
+	PausedAt *time.Time `json:"paused_at"`
+
+	// Reason Why it is paused: gone (it answered 410) or unanswered (an event was not acknowledged for three days); null: it is not.
+	Reason *WebhookBodyReason `json:"reason"`
+
+	// Status Examples: active
+	Status WebhookBodyStatus `json:"status"`
+
+	// URL Examples: https://alerts.example.org/consents
+	URL string `json:"url"`
+}
+
+// WebhookBodyReason Why it is paused: gone (it answered 410) or unanswered (an event was not acknowledged for three days); null: it is not.
+type WebhookBodyReason string
+
+// WebhookBodyStatus Examples: active
+type WebhookBodyStatus string
 
 // WithdrawConsentBody defines model for WithdrawConsentBody.
 type WithdrawConsentBody struct {
@@ -4664,6 +4857,96 @@ type RecoverTotpParams struct {
 
 	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
 	IfMatch *string `json:"If-Match,omitempty"`
+}
+
+// ListWebhooksParams defines parameters for ListWebhooks.
+type ListWebhooksParams struct {
+	// Limit Maximum number of items.
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// After next of the previous page; empty: from the start.
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+}
+
+// RegisterWebhookParams defines parameters for RegisterWebhook.
+type RegisterWebhookParams struct {
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
+// DeleteWebhookParams defines parameters for DeleteWebhook.
+type DeleteWebhookParams struct {
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
+// GetWebhookParams defines parameters for GetWebhook.
+type GetWebhookParams struct {
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+}
+
+// ListDeliveriesParams defines parameters for ListDeliveries.
+type ListDeliveriesParams struct {
+	// Limit Maximum number of items.
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// After next of the previous page; empty: from the start.
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// Status Default: both.
+	Status *ListDeliveriesParamsStatus `form:"status,omitempty" json:"status,omitempty"`
+
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+}
+
+// ListDeliveriesParamsStatus defines parameters for ListDeliveries.
+type ListDeliveriesParamsStatus string
+
+// ResumeWebhookParams defines parameters for ResumeWebhook.
+type ResumeWebhookParams struct {
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // AuditLog: The audit log, newest first; SALGA's admins see other municipalities' personal values sealed
@@ -6755,6 +7038,148 @@ func (c *Client) RecoverTotp(ctx context.Context, id uuid.UUID, body RecoverTOTP
 		}
 	}
 	return send[UserBody](ctx, c, r)
+}
+
+// ListWebhooks: Webhooks of your municipality that are not deleted, newest first
+//
+// For: admin.
+//
+//	GET /api/v1/webhooks
+func (c *Client) ListWebhooks(ctx context.Context, params *ListWebhooksParams) (*Answer[ListBodyWebhookBody], error) {
+	r := newRequest(http.MethodGet, "/api/v1/webhooks")
+	if params != nil {
+		if params.Limit != nil {
+			r.query.Set("limit", text(*params.Limit))
+		}
+		if params.After != nil {
+			r.query.Set("after", text(*params.After))
+		}
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+	}
+	return send[ListBodyWebhookBody](ctx, c, r)
+}
+
+// RegisterWebhook: Have events sent to another system over HTTP, from now on; the secret is shown once
+//
+// For: admin.
+//
+//	POST /api/v1/webhooks
+func (c *Client) RegisterWebhook(ctx context.Context, body RegisterWebhookBody, params *RegisterWebhookParams) (*Answer[RegisteredWebhookBody], error) {
+	r := newRequest(http.MethodPost, "/api/v1/webhooks")
+	r.body = body
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+		if params.IdempotencyKey != nil {
+			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
+		}
+	}
+	return send[RegisteredWebhookBody](ctx, c, r)
+}
+
+// DeleteWebhook: Send nothing to a webhook any more, also nothing outstanding; doing so again changes nothing
+//
+// For: admin.
+//
+//	DELETE /api/v1/webhooks/{id}
+func (c *Client) DeleteWebhook(ctx context.Context, id uuid.UUID, params *DeleteWebhookParams) (*Answer[WebhookBody], error) {
+	r := newRequest(http.MethodDelete, fmt.Sprintf("/api/v1/webhooks/%s", url.PathEscape(text(id))))
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+		if params.IdempotencyKey != nil {
+			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
+		}
+	}
+	return send[WebhookBody](ctx, c, r)
+}
+
+// GetWebhook: One webhook
+//
+// For: admin.
+//
+//	GET /api/v1/webhooks/{id}
+func (c *Client) GetWebhook(ctx context.Context, id uuid.UUID, params *GetWebhookParams) (*Answer[WebhookBody], error) {
+	r := newRequest(http.MethodGet, fmt.Sprintf("/api/v1/webhooks/%s", url.PathEscape(text(id))))
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+	}
+	return send[WebhookBody](ctx, c, r)
+}
+
+// ListDeliveries: What was sent to a webhook in the last 30 days, and what is outstanding, newest first
+//
+// For: admin.
+//
+//	GET /api/v1/webhooks/{id}/deliveries
+func (c *Client) ListDeliveries(ctx context.Context, id uuid.UUID, params *ListDeliveriesParams) (*Answer[ListBodyDeliveryBody], error) {
+	r := newRequest(http.MethodGet, fmt.Sprintf("/api/v1/webhooks/%s/deliveries", url.PathEscape(text(id))))
+	if params != nil {
+		if params.Limit != nil {
+			r.query.Set("limit", text(*params.Limit))
+		}
+		if params.After != nil {
+			r.query.Set("after", text(*params.After))
+		}
+		if params.Status != nil {
+			r.query.Set("status", text(*params.Status))
+		}
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+	}
+	return send[ListBodyDeliveryBody](ctx, c, r)
+}
+
+// ResumeWebhook: Send to a paused webhook again, beginning with what it did not acknowledge
+//
+// For: admin.
+//
+//	POST /api/v1/webhooks/{id}/resume
+func (c *Client) ResumeWebhook(ctx context.Context, id uuid.UUID, params *ResumeWebhookParams) (*Answer[WebhookBody], error) {
+	r := newRequest(http.MethodPost, fmt.Sprintf("/api/v1/webhooks/%s/resume", url.PathEscape(text(id))))
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+		if params.IdempotencyKey != nil {
+			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
+		}
+	}
+	return send[WebhookBody](ctx, c, r)
 }
 
 // Health: Liveness: is the process running? Checks nothing else
