@@ -120,7 +120,8 @@ func (v *Visit) personForFieldWorker(id uuid.UUID, p personView) error {
 // timeline completes the page with a part of the history.
 func (v *Visit) timeline(id uuid.UUID, p *personView) error {
 	history, err := v.API.SubjectHistory(v.r.Context(), id, &client.SubjectHistoryParams{
-		Order: new(client.SubjectHistoryParamsOrderNewest), Limit: new(int64(timelineLength)), After: v.optional("after"),
+		Order: new(client.SubjectHistoryParamsOrderNewest), Limit: new(int64(timelineLength)),
+		After: v.optional("after"),
 	})
 	if err != nil {
 		return err
@@ -143,7 +144,8 @@ func (v *Visit) looksAt(id uuid.UUID, p *personView) error {
 		return err
 	}
 
-	p.Looks = slices.DeleteFunc(looks.Body.Items, func(x client.ExposureBody) bool { return x.Position > v.Visitor.Head })
+	p.Looks = slices.DeleteFunc(looks.Body.Items,
+		func(x client.ExposureBody) bool { return x.Position > v.Visitor.Head })
 	p.Looks = p.Looks[:min(len(p.Looks), latestLooks)]
 	return nil
 }
