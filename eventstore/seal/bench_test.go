@@ -73,9 +73,9 @@ func (w *world) rate(b *testing.B, callers int, howLong time.Duration) float64 {
 		working.Go(func() {
 			for time.Since(began) < howLong {
 				user := domain.UserID{UUID: newID()}
-				_, err := w.store.Append(b.Context(), domain.Append{ID: newID(), Tenant: w.tenant, Writes: []domain.Write{
-					{Stream: domain.ConsentsOf(user), Events: []domain.Event{granted()}},
-				}})
+				_, err := w.store.Append(b.Context(), domain.Append{ID: newID(), Tenant: w.tenant,
+					Writes: []domain.Write{{Stream: domain.ConsentsOf(user), Events: []domain.Event{granted()}}},
+				})
 				if err != nil {
 					b.Error(err)
 					return
@@ -138,7 +138,7 @@ func BenchmarkSeal(b *testing.B) {
 		w.grow(b, min(2000, size-n))
 	}
 	w.exec(b, "vacuum analyze trust.events")
-	fmt.Fprintf(b.Output(), "%d events were appended in %s\n", size, time.Since(began).Round(time.Second))
+	_, _ = fmt.Fprintf(b.Output(), "%d events were appended in %s\n", size, time.Since(began).Round(time.Second))
 
 	b.Run("seal", func(b *testing.B) {
 		for b.Loop() {
@@ -191,10 +191,11 @@ func (w *world) measureDisk(b *testing.B) {
 	}
 
 	for unit, sql := range map[string]string{
-		"B/event":      "select pg_total_relation_size('trust.events')::float8 / count(*) from trust.events",
-		"B/leaf":       "select pg_total_relation_size('trust.log_hashes')::float8 / position from trust.head()",
-		"B/checkpoint": "select pg_total_relation_size('trust.log_checkpoints')::float8 / count(*) from trust.log_checkpoints",
-		"B/cosigned":   "select pg_total_relation_size('trust.log_cosignatures')::float8 / 300",
+		"B/event": "select pg_total_relation_size('trust.events')::float8 / count(*) from trust.events",
+		"B/leaf":  "select pg_total_relation_size('trust.log_hashes')::float8 / position from trust.head()",
+		"B/checkpoint": `select pg_total_relation_size('trust.log_checkpoints')::float8 / count(*)
+			from trust.log_checkpoints`,
+		"B/cosigned": "select pg_total_relation_size('trust.log_cosignatures')::float8 / 300",
 	} {
 		var bytes float64
 		must(b, w.db.Superuser(b).QueryRow(b.Context(), sql).Scan(&bytes))

@@ -78,7 +78,7 @@ func (w *world) start(t testing.TB) {
 	w.signer = seal.NewSigner(seal.SignerConfig{
 		Pool: w.projector, Reader: w.reader, Origin: w.origin, Seeds: w.seeds, Every: max(w.every, time.Millisecond),
 		Grown: w.grown,
-		Kept: func() ([]byte, error) { return w.kept, nil },
+		Kept:  func() ([]byte, error) { return w.kept, nil },
 		Keep: func(note []byte) error {
 			if w.keep == nil {
 				w.kept = note

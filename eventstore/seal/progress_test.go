@@ -63,7 +63,8 @@ func TestProgressTellsHowFarTheLogIsSignedAndCosigned(t *testing.T) {
 	}
 	first := w.sign(t)
 	w.grow(t, 4)
-	if p := w.progress(t, nil); p.Signed.Size != 1 || p.Behind(p.Signed) != 4 || p.Signed.Age <= 0 || p.Witnesses != nil {
+	if p := w.progress(t, nil); p.Signed.Size != 1 || p.Behind(p.Signed) != 4 || p.Signed.Age <= 0 ||
+		p.Witnesses != nil {
 		t.Errorf("without a policy: %+v", p)
 	}
 
@@ -107,7 +108,8 @@ func TestProgressLooksAtRecentCheckpointsOfThePresentOriginAlone(t *testing.T) {
 		select 10002, origin, 3, root, note, now() - interval '1 minute' from trust.log_checkpoints where number = 2`)
 	p := w.progress(t, policy)
 	expectSizes(t, p, 3, 0, 0)
-	if p.Cosigned.Age < time.Minute || p.Witnesses[0].Waiting < time.Minute || p.Witnesses[0].Cosigned.Age < time.Minute {
+	if p.Cosigned.Age < time.Minute || p.Witnesses[0].Waiting < time.Minute ||
+		p.Witnesses[0].Cosigned.Age < time.Minute {
 		t.Errorf("ages: %+v", p)
 	}
 	size, err := seal.CosignedSize(t.Context(), w.projector, origin, a.WitnessKeys()[0].Vkey())
