@@ -237,7 +237,8 @@ func otherForms() map[string]func(w *world) sending {
 		}
 	}
 	const consents, requests, purpose = "/api/v1/consents", requestsPath, "/console/purposes/ward_news"
-	const agreed = `{"subject_id":"SUBJECT","purpose":"newsletter","language":"en","consented":true,"channel":"counter"}`
+	const agreed = `{"subject_id":"SUBJECT","purpose":"newsletter","language":"en","consented":true,
+		"channel":"counter"}`
 	own := func(page string) func(*world, *person) (string, string) {
 		return func(w *world, _ *person) (string, string) {
 			w.define(w.tenants["KZN225"], "ward_news")
