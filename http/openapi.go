@@ -202,7 +202,7 @@ func headersOf(r *route) []*huma.Param {
 	if r.command() {
 		most := domain.MaxIdempotencyKey
 		add(headerKey, "A repeated request with the same key and body returns the first answer. Ignored by login, "+
-			"refresh and logout.",
+			"refresh, logout and password.",
 			huma.Schema{Type: huma.TypeString, MaxLength: &most})
 	}
 	if r.versioned {

@@ -36,7 +36,8 @@ type Follower interface {
 // for every range, and is passed no events. So it is not stopped by an event that nobody
 // can open or believe, and nothing is opened for it. It does not hurry: after a range
 // that was not a full page it rests for PollEvery, because otherwise whoever appends one
-// event at a time would pay for a transaction of this follower with each.
+// event at a time would pay for a transaction of this follower with each. One that is
+// Watched does hurry: somebody waits for its work.
 type Unread interface {
 	Follower
 	Unread()

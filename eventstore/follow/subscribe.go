@@ -48,7 +48,7 @@ func (r *runner) follow(term context.Context, depose context.CancelCauseFunc, ep
 	defer func() { _ = db.Close() }()
 
 	calm := time.Duration(0)
-	if r.isUnread() {
+	if _, hurries := r.Follower.(Watched); r.isUnread() && !hurries {
 		calm = r.config.PollEvery
 	}
 	pace := newPace(r.config.PageSize, calm)

@@ -347,7 +347,7 @@ func TestALogThatNeverRestsIsSignedLessOften(t *testing.T) {
 	must(t, err)
 	gaps, err := pgx.CollectRows(rows, pgx.RowTo[time.Duration])
 	must(t, err)
-	if gaps[2] < 80*time.Millisecond || gaps[3] < 100*time.Millisecond {
+	if gaps[2] < 40*time.Millisecond || gaps[3] < 40*time.Millisecond {
 		t.Errorf("between checkpoints: %v", gaps)
 	}
 }

@@ -27,7 +27,7 @@ type SignerConfig struct {
 	// Origin is the name under which the log is signed; empty: DefaultOrigin.
 	Origin string
 	Seeds  proof.Seeds
-	// Every is the least time between two checkpoints. It is up to five times as long
+	// Every is the least time between two checkpoints. It is up to twice as long
 	// while the log does not rest.
 	Every time.Duration
 	// Kept returns the newest checkpoint that was kept outside the database; nil: none.
@@ -104,8 +104,8 @@ func (s *Signer) Run(ctx context.Context) error {
 
 // busiest is how many times longer than Every the pause between two checkpoints becomes.
 // What is signed is kept for ever, and takes more than the events if it is signed for
-// each few of them.
-const busiest = 5
+// each few of them. But whoever waits for a proof does not wait for more than 5 seconds.
+const busiest = 2
 
 // longer returns the pause after one during which the log has grown. After one during
 // which it has not, it is Every again: so whoever waits for a checkpoint while little is

@@ -3527,7 +3527,7 @@ type LoginParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -3536,7 +3536,7 @@ type LogoutParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -3545,7 +3545,7 @@ type RequestPasswordResetParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -3554,7 +3554,7 @@ type RedeemCodeParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -3563,7 +3563,7 @@ type RefreshParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -3572,7 +3572,7 @@ type RegisterParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -3882,7 +3882,7 @@ type RecordConsentParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -3940,7 +3940,7 @@ type AnnulConsentParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -3964,7 +3964,7 @@ type WithdrawConsentParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4006,7 +4006,7 @@ type DeleteAccountParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4040,7 +4040,7 @@ type PlaceHoldParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4064,7 +4064,7 @@ type LiftHoldParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4177,7 +4177,7 @@ type LodgeRequestParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4238,7 +4238,7 @@ type FulfilRequestParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4250,7 +4250,7 @@ type RefuseRequestParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4313,7 +4313,7 @@ type RegisterMunicipalityParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4334,7 +4334,7 @@ type ChangeMunicipalityParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
@@ -4349,7 +4349,7 @@ type DeactivateMunicipalityParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
@@ -4364,7 +4364,7 @@ type ReactivateMunicipalityParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
@@ -4403,7 +4403,7 @@ type DefinePurposeParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4445,7 +4445,7 @@ type PublishNoticeParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
@@ -4472,7 +4472,7 @@ type RetirePurposeParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
@@ -4487,7 +4487,7 @@ type RecordResidentParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4511,7 +4511,7 @@ type ChangeResidentParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
@@ -4526,7 +4526,7 @@ type MergeResidentsParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4538,7 +4538,7 @@ type IssueSignInCodeParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4550,7 +4550,7 @@ type UnmergeResidentsParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4580,7 +4580,7 @@ type CreateServiceAccountParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4604,7 +4604,7 @@ type RevokeServiceAccountParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4616,7 +4616,7 @@ type RotateSecretParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4684,7 +4684,7 @@ type CreateUserParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4708,7 +4708,7 @@ type ChangeMeParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
@@ -4723,7 +4723,7 @@ type VerifyEmailParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4735,7 +4735,7 @@ type ChangePasswordParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4747,7 +4747,7 @@ type RemoveTotpParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4759,7 +4759,7 @@ type SetUpTotpParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4771,7 +4771,7 @@ type ConfirmTotpParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4795,7 +4795,7 @@ type DeactivateUserParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
@@ -4810,7 +4810,7 @@ type ReactivateUserParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
@@ -4825,7 +4825,7 @@ type IssueResetCodeParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4837,7 +4837,7 @@ type ChangeRoleParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
@@ -4852,7 +4852,7 @@ type RecoverTotpParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
