@@ -172,11 +172,12 @@ func TestTheBadgeOfADecisionSaysHowFarTheLogIsSealed(t *testing.T) {
 		{checkpoint(t, 1), "Not sealed yet The next checkpoint will cover it.", "Not sealed The"},
 		{
 			checkpoint(t, 1_000_000),
-			"Sealed checkpoint of 28 November 2024, 14:00 over 1000000 events; no witness has cosigned it", "Not sealed",
+			"Sealed checkpoint of 28 November 2024, 14:00 over 1000000 events; no witness has cosigned it",
+			"Not sealed",
 		},
 		{
-			checkpoint(t, 1_000_000, "b.example", "a.example"), "witnesses who cosigned it: 2 ( a.example , b.example )",
-			"Not sealed",
+			checkpoint(t, 1_000_000, "b.example", "a.example"),
+			"witnesses who cosigned it: 2 ( a.example , b.example )", "Not sealed",
 		},
 	} {
 		w.shown.Store(&c.note)

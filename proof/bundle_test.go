@@ -316,8 +316,12 @@ func TestALieOfTheLogItselfIsNamed(t *testing.T) {
 		"an end that was not logged": {func(_ *world, b *proof.Bundle) {
 			b.StreamEnd.Payload = bytes.Replace(b.StreamEnd.Payload, []byte(`version":2`), []byte(`version":1`), 1)
 		}, "is not in the log"},
-		"no statement of the end": {func(_ *world, b *proof.Bundle) { b.StreamEnd = b.Stream[1] }, "states no stream's end"},
-		"another receipt":         {func(_ *world, b *proof.Bundle) { b.Receipt.ReceiptID = id("000000001235") }, "for another receipt"},
+		"no statement of the end": {
+			func(_ *world, b *proof.Bundle) { b.StreamEnd = b.Stream[1] }, "states no stream's end",
+		},
+		"another receipt": {
+			func(_ *world, b *proof.Bundle) { b.Receipt.ReceiptID = id("000000001235") }, "for another receipt",
+		},
 		"another time of issue": {
 			func(_ *world, b *proof.Bundle) { b.Receipt.IssuedAt = proof.At(instant()) },
 			"for another receipt",

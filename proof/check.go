@@ -200,7 +200,8 @@ func (c *checker) end() error {
 			s.StreamVersion, last.Version)
 	case e.Position <= last.Position:
 		return errors.New("the log stated the stream's end before its last event")
-	case s.ReceiptID != c.Receipt.ReceiptID || s.ConsentID != c.Receipt.RecordID || c.Receipt.IssuedAt != At(e.RecordedAt):
+	case s.ReceiptID != c.Receipt.ReceiptID, s.ConsentID != c.Receipt.RecordID,
+		c.Receipt.IssuedAt != At(e.RecordedAt):
 		return fmt.Errorf("the event at position %d states the stream's end for another receipt", e.Position)
 	default:
 		return nil

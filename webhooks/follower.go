@@ -187,7 +187,8 @@ func (p *page) change(e domain.Recorded) {
 			where webhook_id = $1`, id.UUID, e.RecordedAt)
 
 	case *domain.WebhookDeleted:
-		p.webhooks[e.Tenant] = slices.DeleteFunc(p.webhooks[e.Tenant], func(w domain.Webhook) bool { return w.ID == id })
+		gone := func(w domain.Webhook) bool { return w.ID == id }
+		p.webhooks[e.Tenant] = slices.DeleteFunc(p.webhooks[e.Tenant], gone)
 		// Lanes first, as the sender locks them.
 		for _, table := range []string{"trust.webhook_lanes", "trust.webhook_deliveries", "trust.webhooks"} {
 			p.batch.Queue("delete from "+table+" where webhook_id = $1", id.UUID)

@@ -72,6 +72,7 @@ func (w *world) newSender() *webhooks.Sender {
 		Pause: func(
 			_ context.Context, tenant domain.TenantID, id domain.WebhookID, reason domain.PauseReason,
 		) error {
+			//nolint:contextcheck // the test's own lasts longer
 			w.append(tenant, domain.WebhookOf(id), nil, &domain.WebhookPaused{Reason: reason})
 			return nil
 		},
@@ -214,6 +215,7 @@ type recipient struct {
 }
 
 func newRecipient(t testing.TB) *recipient {
+	t.Helper()
 	r := &recipient{}
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		body, err := io.ReadAll(q.Body)

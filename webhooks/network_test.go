@@ -153,8 +153,10 @@ func TestARecipientCannotSendTheSenderElsewhereOrHoldItUp(t *testing.T) {
 			http.Redirect(w, r, inside.URL, http.StatusPermanentRedirect)
 		}, 308, webhooks.FailedRedirect},
 		"never answers": {func(http.ResponseWriter, *http.Request) { <-over }, 0, webhooks.FailedTimeout},
-		"hangs up": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 0,
-			webhooks.FailedConnection},
+		"hangs up": {
+			func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 0,
+			webhooks.FailedConnection,
+		},
 		"has endless headers": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X-Long", strings.Repeat("a", 64<<10))
 		}, 0, webhooks.FailedConnection},

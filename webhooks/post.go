@@ -75,10 +75,10 @@ func (n *Network) post(ctx context.Context, d delivery, secret string, at time.T
 	_, _ = io.CopyN(io.Discard, answer.Body, answerAtMost)
 	_ = answer.Body.Close()
 
-	switch {
-	case answer.StatusCode/100 == 2:
+	switch answer.StatusCode / 100 {
+	case 2:
 		return result{status: answer.StatusCode}
-	case answer.StatusCode/100 == 3:
+	case 3:
 		return result{answer.StatusCode, FailedRedirect}
 	default:
 		return result{answer.StatusCode, FailedStatus}

@@ -21,7 +21,8 @@ func TestAProofIsHandedOutAndCheckedByAStranger(t *testing.T) {
 	up := s.start("up")
 	pgtest.Eventually(t, "the system is ready", func() bool { return s.ready() || up.ended() })
 	nomsa := s.citizen("nomsa@example.org", "Nomsa Ṱhavhani")
-	consent := field(t, nomsa.call("POST", "consents", `{"purpose":"sms_alert","language":"zu","consented":true}`), "id")
+	given := nomsa.call("POST", "consents", `{"purpose":"sms_alert","language":"zu","consented":true}`)
+	consent := field(t, given, "id")
 
 	stranger := newSite(t)
 	log := s.with("DATABASE_URL=" + s.kept()["DATABASE_URL"])
@@ -40,7 +41,8 @@ func TestAProofIsHandedOutAndCheckedByAStranger(t *testing.T) {
 
 	out := filepath.Join(stranger.dir, "exported.json")
 	export := func(args ...string) outcome {
-		return log.run(append([]string{"proof", "export", "--tenant", "cpt", "--consent", consent, "--out", out}, args...)...)
+		all := []string{"proof", "export", "--tenant", "cpt", "--consent", consent, "--out", out}
+		return log.run(append(all, args...)...)
 	}
 	export("--reason", "case 114/2026").expect(t, exit.CodeDone, "receipt ")
 	check(out).expect(t, exit.CodeDone, "Proven.")

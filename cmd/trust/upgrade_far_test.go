@@ -241,7 +241,8 @@ func (u *upgrade) isSealed() {
 
 // tile fetches a tile of the tree as anybody can.
 func (u *upgrade) tile(level int, index uint64, width int) ([]proof.Hash, error) {
-	answer, err := http.Get("http://" + u.addr + "/log/" + proof.TilePath(level, index, width)) //nolint:noctx // of a test
+	address := "http://" + u.addr + "/log/" + proof.TilePath(level, index, width)
+	answer, err := http.Get(address) //nolint:noctx // of a test
 	if err != nil {
 		return nil, err
 	}

@@ -139,7 +139,7 @@ func TestTheDocumentShowsWhatLeaves(t *testing.T) {
 		return
 	}
 	if string(document) != want {
-		t.Error("docs/relay.md shows another table; write it with go test ./eventstore/cloudevent -run Document -update")
+		t.Error("docs/relay.md shows another table; write it by go test ./eventstore/cloudevent -run Document -update")
 	}
 }
 

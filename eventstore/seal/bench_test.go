@@ -73,7 +73,8 @@ func (w *world) rate(b *testing.B, callers int, howLong time.Duration) float64 {
 		working.Go(func() {
 			for time.Since(began) < howLong {
 				user := domain.UserID{UUID: newID()}
-				_, err := w.store.Append(b.Context(), domain.Append{ID: newID(), Tenant: w.tenant,
+				_, err := w.store.Append(b.Context(), domain.Append{
+					ID: newID(), Tenant: w.tenant,
 					Writes: []domain.Write{{Stream: domain.ConsentsOf(user), Events: []domain.Event{granted()}}},
 				})
 				if err != nil {

@@ -252,8 +252,8 @@ func (p *Prover) explain(ctx context.Context, err error) error {
 // refuse refuses a decision of which a stranger would not believe the proof.
 func (p *Prover) refuse(ctx context.Context, err error) error {
 	p.config.Logger.WarnContext(ctx, "a decision cannot be proven", slog.String("why", err.Error()))
-	return domain.NotProvable("What is recorded of this person's decisions contradicts itself, or is too much for one " +
-		"file, so nobody could check a proof of it.").Because(err)
+	return domain.NotProvable("What is recorded of this person's decisions contradicts itself, or is too much for " +
+		"one file, so nobody could check a proof of it.").Because(err)
 }
 
 // unknown is declared wherever this system does not know a thing: nothing is made up.

@@ -119,9 +119,11 @@ func TestADecisionIsProvenWhateverBecameOfIt(t *testing.T) {
 		events []domain.Event
 		says   []string // of the decision, and of what was and was not shown
 	}{
-		"granted":  {[]domain.Event{grant}, []string{`agreed to the purpose "newsletter"`, "published as version 1"}},
-		"refused":  {[]domain.Event{&domain.ConsentRefused{Decision: given}}, []string{`refused the purpose`}},
-		"on paper": {[]domain.Event{&domain.ConsentGranted{Decision: paper}}, []string{"1 March 1999", `channel "paper"`}},
+		"granted": {[]domain.Event{grant}, []string{`agreed to the purpose "newsletter"`, "published as version 1"}},
+		"refused": {[]domain.Event{&domain.ConsentRefused{Decision: given}}, []string{`refused the purpose`}},
+		"on paper": {
+			[]domain.Event{&domain.ConsentGranted{Decision: paper}}, []string{"1 March 1999", `channel "paper"`},
+		},
 		"withdrawn": {[]domain.Event{grant, &domain.ConsentWithdrawn{
 			ConsentID: given.ConsentID, Purpose: given.Purpose, RecordedBy: domain.BySelf,
 		}}, []string{"it was withdrawn on"}},
@@ -173,7 +175,8 @@ func TestAReceiptDeclaresWhatIsKnownAndNothingElse(t *testing.T) {
 	declared := r.Receipt.Declared
 	if declared.Controller != (proof.Controller{Code: "CPT", Name: "Cape Town", Contact: unknown}) ||
 		declared.Retention != "two years" || declared.StorageLocation != unknown ||
-		!slices.Equal(declared.Recipients, []string{unknown}) || !slices.Equal(declared.PersonalData, []string{unknown}) ||
+		!slices.Equal(declared.Recipients, []string{unknown}) ||
+		!slices.Equal(declared.PersonalData, []string{unknown}) ||
 		!strings.Contains(declared.WithdrawalMethod, given.ConsentID.String()) ||
 		!strings.HasPrefix(declared.Jurisdiction, "South Africa") {
 		t.Errorf("declared %+v", declared)

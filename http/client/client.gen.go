@@ -4885,7 +4885,7 @@ type RegisterWebhookParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4897,7 +4897,7 @@ type DeleteWebhookParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4945,7 +4945,7 @@ type ResumeWebhookParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh and logout.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 

@@ -9,8 +9,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// replayCounting passes on, of one person's consents, the decision that counts for each purpose
-// if it passes the filter. It reads only what settles which one that is.
+// replayCounting passes on, of one person's consents, the decision that counts for each
+// purpose if it passes the filter. It reads only what settles which one that is.
 func (r *Reports) replayCounting(
 	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, q ReplayQuery, rules domain.Rules,
 	each func(domain.Decided) error,

@@ -102,7 +102,8 @@ func TestAHistoryIsOfOneTenant(t *testing.T) {
 		tenant  domain.TenantID
 		subject domain.UserID
 	}{{domain.TenantID{}, anna}, {w.tenant, domain.UserID{}}} {
-		if _, err := w.reports.History(t.Context(), c.tenant, reports.HistoryQuery{Subject: c.subject}, projections.Page{}); err == nil {
+		q := reports.HistoryQuery{Subject: c.subject}
+		if _, err := w.reports.History(t.Context(), c.tenant, q, projections.Page{}); err == nil {
 			t.Errorf("a history of %+v", c)
 		}
 	}

@@ -62,7 +62,7 @@ func variables() []variable {
 		},
 		{
 			name: "CHECKPOINT_EVERY", fallback: "2s",
-			meaning: "least time between two checkpoints of a log that grows; up to twice as long while it does not rest",
+			meaning: "least time between two checkpoints of a log that grows; up to twice as long while it never rests",
 		},
 		{name: "ENVIRONMENT", fallback: "development", meaning: "development, test or production"},
 		{name: "DEBUG", fallback: "false", meaning: "true logs more; refused in production"},
