@@ -69,8 +69,8 @@ func TestPurposesAreInEveryLanguageAndOfOneMunicipality(t *testing.T) {
 	w.define(w.tenants["KZN225"], "library")
 	b := w.staff(domain.Manager, "KZN225").browserOf("KZN225")
 	b.get("/console/purposes").want(200)
-	b.says("library")
-	b.hides("harbour")
+	b.says("Library")
+	b.hides("Harbour")
 	b.get("/console/purposes/harbour").want(404)
 	b.get("/console/purposes/library/retire").want(403)
 	b.get("/console/purposes/library").want(200)
@@ -78,7 +78,7 @@ func TestPurposesAreInEveryLanguageAndOfOneMunicipality(t *testing.T) {
 
 	for path, words := range map[string][2]string{
 		"/console/purposes":                {"Amazwi", "Bewoording"},
-		"/console/purposes/library":        {"Inhloso library", "Doeleinde library"},
+		"/console/purposes/library":        {"Inhloso Library", "Doeleinde Library"},
 		"/console/purposes/library/impact": {"Ukubheka kwakho kubhaliwe", "Dat u gekyk het"},
 		"/console/consents":                {"Akukho muntu obalwayo ohlwini", "Niemand word gelys voordat u"},
 		"/console/reads":                   {"kuyabhalwa (POPIA s19)", "word aangeteken (POPIA s19)"},
@@ -90,7 +90,7 @@ func TestPurposesAreInEveryLanguageAndOfOneMunicipality(t *testing.T) {
 		}
 	}
 	b = w.staff(domain.Admin, "KZN225").browserOf("KZN225")
-	for _, path := range []string{"/new", "/library/notices", "/library/retire"} {
+	for _, path := range []string{"/new-purpose", "/library/notices", "/library/retire"} {
 		for _, lang := range []string{"zu", "af"} {
 			b.get("/console/purposes" + path + "?lang=" + lang).want(200)
 		}

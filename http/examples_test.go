@@ -157,7 +157,10 @@ func sayings(t *testing.T) func(string) bool {
 	t.Helper()
 	var said []string
 	sentence := regexp.MustCompile(`^[A-Z].* `)
-	for _, pkg := range []string{"domain", "commands", "eventstore", "eventstore/follow", "projections", "http"} {
+	for _, pkg := range []string{
+		"domain", "commands", "eventstore", "eventstore/follow", "eventstore/seal",
+		"projections", "projections/reports", "http",
+	} {
 		files, err := fs.Glob(os.DirFS("../"+pkg), "*.go")
 		must(t, err)
 

@@ -144,20 +144,12 @@ type purposeOutput struct {
 	Body purposeBody
 }
 
-// etagOf names the version of a purpose; empty: it is built in and never changes.
-func etagOf(p domain.Purpose) string {
-	if p.Version == 0 {
-		return ""
-	}
-	return etag(p.Version)
-}
-
 func (s *server) purpose(ctx context.Context, _ commands.Call, in *NamedPurpose) (*purposeOutput, error) {
 	p, err := s.named(ctx, in)
 	if err != nil {
 		return nil, err
 	}
-	return &purposeOutput{ETag: etagOf(p), Body: purposeOf(p)}, nil
+	return &purposeOutput{ETag: etag(p.Version), Body: purposeOf(p)}, nil
 }
 
 type noticesInput struct {
@@ -217,7 +209,7 @@ func purposeAnswer(a commands.Answer[domain.Purpose], err error) (*purposeChange
 	if err != nil {
 		return nil, err
 	}
-	return &purposeChanged{ETag: etagOf(a.Value), Position: position(a.Position), Body: purposeOf(a.Value)}, nil
+	return &purposeChanged{ETag: etag(a.Value.Version), Position: position(a.Position), Body: purposeOf(a.Value)}, nil
 }
 
 // textsBody is a wording in every language.

@@ -772,7 +772,7 @@ func routes() []route {
 			who: overseers, rate: accountRate, waits: logItself,
 			serve:   on((*server).activity),
 			summary: "What was recorded in your municipality of late, who looked most, and which requests wait",
-			codes:   []domain.Code{domain.CodeInvalid},
+			codes:   []domain.Code{domain.CodeInvalid, domain.CodeBeingCounted},
 		},
 		{
 			id: "get_system", method: "GET", path: api + "/system",

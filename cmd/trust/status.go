@@ -171,6 +171,11 @@ func writeStatus(p *program, o *opened, log uuid.UUID, status follow.Status, new
 		return err
 	}
 
+	// Followers come last, where scripts of before expect nothing else.
+	if err := writeCheckpoints(p, newest); err != nil {
+		return err
+	}
+
 	table := tabwriter.NewWriter(p.stdout, 0, 4, 2, ' ', 0)
 	if _, err := fmt.Fprintf(table, "log\t%d\t%s\nprojector\tposition\tlag\tstate\tlast seen\terror\n",
 		status.Head, log); err != nil {
@@ -187,8 +192,5 @@ func writeStatus(p *program, o *opened, log uuid.UUID, status follow.Status, new
 			return err
 		}
 	}
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	return writeCheckpoints(p, newest)
+	return table.Flush()
 }
