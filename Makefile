@@ -43,8 +43,6 @@ IN_MEMORY = \
 TESTING = $(IN_MEMORY) export GOGC=$${GOGC:-400};
 # Without tables for debuggers a test program is linked in three quarters of the time, and there are forty of them.
 LINKING = -ldflags=-s
-# One package more than there are cores, because some wait more than they work.
-PACKAGES_AT_ONCE ?= $(shell echo $$(($$(nproc) + 1)))
 # RACE=-race runs make test with the race detector, as .ci/run does: it needs a C compiler, and twice the time.
 RACE ?=
 FUZZTIME ?= 30s
@@ -80,7 +78,7 @@ test: ## Run the tests that need Go alone, with a Postgres of their own (RACE=-r
 	@# If no Postgres is installed, fetch one now, before many test binaries ask for it.
 	@[ -n "$${TEST_DATABASE_URL:-}" ] || $(GO) run -trimpath ./cmd/trust prepare postgres
 	@$(TESTING) set -x; \
-	$(GO) test $(RACE) $(LINKING) -p=$(PACKAGES_AT_ONCE) -count=1 -timeout=$(TEST_TIMEOUT) $(TESTFLAGS) $(LONGEST) ./...
+	$(GO) test $(RACE) $(LINKING) -count=1 -timeout=$(TEST_TIMEOUT) $(TESTFLAGS) $(LONGEST) ./...
 
 # A far test needs another program or many minutes: func TestFar… in a file …_far_test.go with //go:build far. Packages
 # without such a file are left out, because they would report that they have no tests to run.
