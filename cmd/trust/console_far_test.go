@@ -527,7 +527,7 @@ func (d *desk) findsThePerson() {
 	d.tab.press("email")
 	d.tab.says("Nomsa Zondi")
 	d.tab.follow("/console/people/" + d.resident)
-	d.tab.says("Nomsa Zondi", "platform_registration", "Agreed on")
+	d.tab.says("Nomsa Zondi", "An account on this platform", "Agreed on")
 }
 
 func (d *desk) readsTheAnswerAsOfADate() {
