@@ -65,9 +65,6 @@ const (
 	PausedUnanswered PauseReason = "unanswered"
 )
 
-// PauseReasons lists them.
-func PauseReasons() []PauseReason { return []PauseReason{PausedGone, PausedUnanswered} }
-
 // Webhook is the state its events fold into.
 type Webhook struct {
 	ID           WebhookID

@@ -25,6 +25,13 @@ func (n *Network) Try(ctx context.Context, url string) (status int, failure Fail
 	return came.status, came.failure
 }
 
+// Step sends once whatever is due, and returns how many deliveries it tried.
+func (s *Sender) Step(ctx context.Context) (tried int, err error) {
+	tried, err = s.start(ctx)
+	s.jobs.Wait()
+	return tried, err
+}
+
 // Take takes what is due and does nothing with it, as a process that is killed.
 func (s *Sender) Take(ctx context.Context) (int, error) {
 	due, err := s.take(ctx)

@@ -38,11 +38,6 @@ const (
 	FailedConnection Failure = "connection"
 )
 
-// Failures lists them.
-func Failures() []Failure {
-	return []Failure{FailedStatus, FailedRedirect, FailedTimeout, FailedTLS, FailedRefused, FailedConnection}
-}
-
 // result is what came of one try. Status is 0 if there was no answer; Failure is empty if
 // the recipient acknowledged.
 type result struct {

@@ -28,7 +28,7 @@ const (
 	// giveUpAfter is how long an event is tried before its webhook is paused.
 	giveUpAfter = 72 * time.Hour
 
-	// pollEvery is how often the sender looks for what is due, if nobody tells it.
+	// pollEvery is how often the sender looks for what is due.
 	pollEvery = 500 * time.Millisecond
 	// keptFor is how long acknowledged deliveries can be seen, and dropEvery how often
 	// older ones are dropped.
@@ -52,8 +52,7 @@ type Config struct {
 // Sender works off deliveries. Any number of them may run.
 type Sender struct {
 	config Config
-	wake   chan struct{} // buffers one: there may be something to send
-	left   chan struct{} // likewise: a delivery has ended
+	left   chan struct{} // buffers one: a delivery has ended
 
 	mu   sync.Mutex
 	busy map[uuid.UUID]int // deliveries under way, by webhook
@@ -66,19 +65,7 @@ func NewSender(c Config) *Sender {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Sender{
-		config: c, wake: make(chan struct{}, 1), left: make(chan struct{}, 1), busy: map[uuid.UUID]int{},
-	}
-}
-
-// Wake tells the sender that there may be something to send. It does not block.
-func (s *Sender) Wake() { signal(s.wake) }
-
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
+	return &Sender{config: c, left: make(chan struct{}, 1), busy: map[uuid.UUID]int{}}
 }
 
 // Run sends until ctx ends. It waits out trouble with the database.
@@ -109,17 +96,9 @@ func (s *Sender) Run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-tick.C:
-		case <-s.wake:
 		case <-s.left:
 		}
 	}
-}
-
-// Step sends once whatever is due, and returns how many deliveries it tried.
-func (s *Sender) Step(ctx context.Context) (tried int, err error) {
-	tried, err = s.start(ctx)
-	s.jobs.Wait()
-	return tried, err
 }
 
 func (s *Sender) now() time.Time { return s.config.Now().UTC().Truncate(time.Microsecond) }
@@ -155,7 +134,11 @@ func (s *Sender) leave(d delivery) {
 	}
 	s.all--
 	s.mu.Unlock()
-	signal(s.left)
+
+	select {
+	case s.left <- struct{}{}:
+	default: // it is told already
+	}
 }
 
 // underWay returns how many deliveries are under way: to each webhook, and in all.
