@@ -30,7 +30,7 @@ type registerConsentBody struct {
 
 func (s *server) register(ctx context.Context, call commands.Call, in *registerInput) (*userChanged, error) {
 	b := in.Body
-	if err := s.pass(s.gates[registerRate].person, emailKey(b.Email)); err != nil {
+	if err := s.pass(ctx, s.gates[registerRate].person, emailKey(b.Email)); err != nil {
 		return nil, err
 	}
 

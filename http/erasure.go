@@ -94,14 +94,14 @@ func (s *server) eraseMe(ctx context.Context, call commands.Call, in *eraseInput
 	}
 
 	gate := s.gates[erasureRate].person
-	if err := s.pass(gate, call.User.String()); err != nil {
+	if err := s.pass(ctx, gate, call.User.String()); err != nil {
 		return nil, err
 	}
 
 	a, err := s.config.Commands.EraseMe(ctx, call,
 		commands.EraseMe{Confirmation: in.Body.Confirmation, Password: in.Body.Password})
 	if unproven(err) {
-		s.giveBack(gate, call.User.String())
+		s.giveBack(ctx, gate, call.User.String())
 	}
 	if err != nil {
 		return nil, err

@@ -91,7 +91,7 @@ func (s *server) admit(
 		return call, nothing, domain.Refuse(domain.CodeForbidden, "This address may not read metrics.")
 	}
 	token, refusal := s.tokenOf(rt, r)
-	if err := s.passFirst(trace, rt, token); err != nil {
+	if err := s.passFirst(ctx, trace, rt, token); err != nil {
 		return call, nothing, err
 	}
 	if rt.readsLog() {
@@ -151,11 +151,11 @@ func (s *server) tokenOf(rt *route, r *http.Request) (bearer, error) {
 
 // passFirst counts a request before anything is looked up: a program's by its service
 // account, which has a limit of its own, any other by its network address.
-func (s *server) passFirst(trace *requestTrace, rt *route, token bearer) error {
+func (s *server) passFirst(ctx context.Context, trace *requestTrace, rt *route, token bearer) error {
 	if token.kind == programToken {
-		return s.pass(s.gates[programRate].person, token.user.String())
+		return s.pass(ctx, s.gates[programRate].person, token.user.String())
 	}
-	return s.pass(s.gatesOf(trace, rt).address, addressKey(trace.address))
+	return s.pass(ctx, s.gatesOf(trace, rt).address, addressKey(trace.address))
 }
 
 // gatesOf returns the gates of a route. What a page asks of the API was counted with the
@@ -179,7 +179,7 @@ func (s *server) authenticate(
 		return call, s.sameTenant(ctx, rt, call, r.Header.Get(headerTenant))
 	}
 
-	if err := s.pass(s.gatesOf(traceOf(ctx), rt).person, b.user.String()); err != nil {
+	if err := s.pass(ctx, s.gatesOf(traceOf(ctx), rt).person, b.user.String()); err != nil {
 		return call, err
 	}
 

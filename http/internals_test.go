@@ -1,6 +1,7 @@
 package http
 
 import (
+	"context"
 	"crypto/sha256"
 	"maps"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/http/sharedcount"
 )
 
 // Line is a line of the route table as tests see it.
@@ -111,6 +113,27 @@ func NewLimiter(count int, per time.Duration, now func() time.Time) func(string)
 		return l.take(limitKey(sum[:]))
 	}
 }
+
+// SharedLimiter is a gate of one process.
+type SharedLimiter struct{ gate *gate }
+
+// NewSharedLimiter returns the gate of a process that counts in Redis, if that is there.
+func NewSharedLimiter(limit Limit, shared *sharedcount.Redis, now func() time.Time) SharedLimiter {
+	return SharedLimiter{&gate{name: "test", limit: limit, shared: shared, memory: newLimiter(limit, now)}}
+}
+
+// Take is take.
+func (l SharedLimiter) Take(ctx context.Context, key byte) (time.Duration, bool) {
+	return l.gate.take(ctx, limitKey{key})
+}
+
+// Over is over.
+func (l SharedLimiter) Over(ctx context.Context, key byte) int {
+	return l.gate.over(ctx, limitKey{key})
+}
+
+// GiveBack is giveBack.
+func (l SharedLimiter) GiveBack(ctx context.Context, key byte) { l.gate.giveBack(ctx, limitKey{key}) }
 
 // Delay is delay.
 func Delay(over int) time.Duration { return delay(over) }

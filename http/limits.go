@@ -2,11 +2,13 @@ package http
 
 import (
 	"context"
+	"encoding/base64"
 	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/http/sharedcount"
 )
 
 // Limit is how often something may be done.
@@ -102,54 +104,103 @@ const (
 	redeemRate rate = "redeem"
 )
 
-// gates are the limiters of one class: for addresses, for persons, and for those who are
-// slowed. Nil: none.
-type gates struct{ address, person, slow *limiter }
+// gates are those of one class: for addresses, for persons, and for those who are slowed.
+// Nil: none.
+type gates struct{ address, person, slow *gate }
 
-func newGates(l Limits, on bool, now func() time.Time) map[rate]gates {
+// newGates makes the gates of all classes. The names are those of their keys in Redis.
+func newGates(l Limits, on bool, now func() time.Time, shared *sharedcount.Redis) map[rate]gates {
 	if !on {
 		return map[rate]gates{}
 	}
 
-	signedIn := newLimiter(l.SignedInAddress, now)
-	return map[rate]gates{
-		assetRate:   {address: newLimiter(l.Assets, now)},
-		publicRate:  {address: newLimiter(l.Address, now)},
-		accountRate: {address: signedIn, person: newLimiter(l.Account, now)},
-		exportRate:  {address: signedIn, person: newLimiter(l.Export, now)},
-		programRate: {person: newLimiter(l.Service, now)},
-		erasureRate: {person: newLimiter(l.Erasure, now)},
-		loginRate: {
-			address: newLimiter(l.LoginAddress, now), person: newLimiter(l.LoginAccount, now),
-			slow: newLimiter(l.LoginSlow, now),
-		},
-		resetRate:    {address: newLimiter(l.ResetAddress, now), person: newLimiter(l.ResetEmail, now)},
-		redeemRate:   {address: newLimiter(l.RedeemAddress, now)},
-		registerRate: {address: newLimiter(l.RegisterAddress, now), person: newLimiter(l.RegisterEmail, now)},
+	at := func(name string, limit Limit) *gate {
+		return &gate{name: name, limit: limit, shared: shared, memory: newLimiter(limit, now)}
 	}
+	signedIn := at("signed-in-address", l.SignedInAddress)
+	return map[rate]gates{
+		assetRate:   {address: at("assets", l.Assets)},
+		publicRate:  {address: at("address", l.Address)},
+		accountRate: {address: signedIn, person: at("account", l.Account)},
+		exportRate:  {address: signedIn, person: at("export", l.Export)},
+		programRate: {person: at("service", l.Service)},
+		erasureRate: {person: at("erasure", l.Erasure)},
+		loginRate: {
+			address: at("login-address", l.LoginAddress), person: at("login-account", l.LoginAccount),
+			slow: at("login-slow", l.LoginSlow),
+		},
+		resetRate:    {address: at("reset-address", l.ResetAddress), person: at("reset-email", l.ResetEmail)},
+		redeemRate:   {address: at("redeem-address", l.RedeemAddress)},
+		registerRate: {address: at("register-address", l.RegisterAddress), person: at("register-email", l.RegisterEmail)},
+	}
+}
+
+// gate is where one limit is counted: in Redis, for all processes together, if there is
+// one and it answers, and in the memory of this process. What passes is counted in memory
+// either way, so that nobody begins anew when Redis goes away.
+type gate struct {
+	name   string
+	limit  Limit
+	shared *sharedcount.Redis
+	memory *limiter
+}
+
+// take counts one request, or returns how long to wait.
+func (g *gate) take(ctx context.Context, key limitKey) (wait time.Duration, ok bool) {
+	wait, counted := g.shared.Take(ctx, g.named(key), sharedcount.Limit(g.limit))
+	if !counted {
+		return g.memory.take(key)
+	}
+
+	if wait == 0 {
+		_, _ = g.memory.take(key)
+	}
+	return wait, wait == 0
+}
+
+// over counts one request even beyond the limit, and returns by how many the limit is
+// exceeded.
+func (g *gate) over(ctx context.Context, key limitKey) int {
+	here := g.memory.over(key)
+	if over, counted := g.shared.Over(ctx, g.named(key), sharedcount.Limit(g.limit), g.limit.Count+slowSteps); counted {
+		return over
+	}
+	return here
+}
+
+// giveBack removes the newest count.
+func (g *gate) giveBack(ctx context.Context, key limitKey) {
+	g.memory.giveBack(key)
+	g.shared.GiveBack(ctx, g.named(key))
+}
+
+// named returns the key of this gate in Redis.
+func (g *gate) named(key limitKey) string {
+	return g.name + ":" + base64.RawURLEncoding.EncodeToString(key[:])
 }
 
 // pass counts a request at a gate under the key made of the parts. A nil gate lets
 // everything through.
-func (s *server) pass(gate *limiter, parts ...string) error {
-	if gate == nil {
+func (s *server) pass(ctx context.Context, at *gate, parts ...string) error {
+	if at == nil {
 		return nil
 	}
-	if wait, ok := gate.take(s.limitKey(parts...)); !ok {
+	if wait, ok := at.take(ctx, s.limitKey(parts...)); !ok {
 		return newProblem(domain.Refuse(codeRateLimited, "Too many requests; try again later."), nil).retry(wait)
 	}
 	return nil
 }
 
 // giveBack undoes the last count of pass.
-func (s *server) giveBack(gate *limiter, parts ...string) {
-	if gate != nil {
-		gate.giveBack(s.limitKey(parts...))
+func (s *server) giveBack(ctx context.Context, at *gate, parts ...string) {
+	if at != nil {
+		at.giveBack(ctx, s.limitKey(parts...))
 	}
 }
 
 // limitKey returns the key that limits count by: of a fixed size, however much was sent,
-// and a keyed digest, so that memory holds nobody's address, not even an erased person's.
+// and a keyed digest, so that memory and Redis hold nobody's address, not even an erased
+// person's.
 func (s *server) limitKey(parts ...string) limitKey {
 	sum := s.config.Commands.Store.Digest(append([]string{"limit"}, parts...)...)
 	return limitKey(sum[:])
@@ -182,14 +233,14 @@ func (s *server) guess(rt *route, address netip.Addr) func(ctx context.Context, 
 	return func(ctx context.Context, email string) error {
 		account := emailKey(email)
 		if rt.rate != loginRate { // a sign-in's address was counted before its body was read
-			if err := s.pass(gates.address, from); err != nil {
+			if err := s.pass(ctx, gates.address, from); err != nil {
 				return err
 			}
 		}
-		if err := s.pass(gates.person, account, from); err != nil {
+		if err := s.pass(ctx, gates.person, account, from); err != nil {
 			return err
 		}
-		return s.slow(ctx, gates.slow.over(s.limitKey(account)))
+		return s.slow(ctx, gates.slow.over(ctx, s.limitKey(account)))
 	}
 }
 
@@ -239,9 +290,8 @@ func (s *server) slow(ctx context.Context, over int) error {
 }
 
 // limiter counts in memory: in any period of Per, it lets at most Count through. A
-// refused request is not counted, so the time to wait is exact. Everything else uses only
-// take, giveBack and over, which could be the commands of a store that several processes
-// share.
+// refused request is not counted, so the time to wait is exact. Package sharedcount does
+// the same in Redis.
 //
 // It takes at most 10 MiB: maxKeys keys of some 100 bytes in their maps, and room for
 // maxTimes times of 4 bytes (more only if Count is larger). When it is full, it compares

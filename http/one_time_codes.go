@@ -21,7 +21,7 @@ func (s *server) requestPasswordReset(
 	ctx context.Context, call commands.Call, in *passwordResetInput,
 ) (*accepted, error) {
 	// Whether or not the address has an account, and in whichever municipality.
-	if err := s.pass(s.gates[resetRate].person, emailKey(in.Body.Email)); err != nil {
+	if err := s.pass(ctx, s.gates[resetRate].person, emailKey(in.Body.Email)); err != nil {
 		return nil, err
 	}
 
@@ -101,7 +101,7 @@ type verifyEmailInput struct {
 func (s *server) verifyEmail(ctx context.Context, call commands.Call, in *verifyEmailInput) (*userChanged, error) {
 	if in.Body != nil && in.Body.Code != nil {
 		// Guesses at codes have one limit, wherever they are made.
-		if err := s.pass(s.gates[redeemRate].address, addressKey(traceOf(ctx).address)); err != nil {
+		if err := s.pass(ctx, s.gates[redeemRate].address, addressKey(traceOf(ctx).address)); err != nil {
 			return nil, err
 		}
 
@@ -116,7 +116,7 @@ func (s *server) verifyEmail(ctx context.Context, call commands.Call, in *verify
 	// Anybody can name somebody else's address as their own: that must not fill a
 	// mailbox.
 	if me.Value.EmailVerifiedAt.IsZero() {
-		if err := s.pass(s.gates[resetRate].person, emailKey(me.Value.Email)); err != nil {
+		if err := s.pass(ctx, s.gates[resetRate].person, emailKey(me.Value.Email)); err != nil {
 			return nil, err
 		}
 	}

@@ -184,7 +184,7 @@ func (s *server) noPage(w http.ResponseWriter, r *http.Request, status int) {
 	s.console.Serve(w, r.WithContext(ctx), console.NoPage(status), false,
 		func(ctx context.Context, token string) (console.Visitor, error) {
 			if token == "" {
-				err := s.pass(s.gates[publicRate].address, addressKey(traceOf(ctx).address))
+				err := s.pass(ctx, s.gates[publicRate].address, addressKey(traceOf(ctx).address))
 				if err != nil {
 					return console.Visitor{}, s.problemOf(ctx, err, nil).forConsole()
 				}

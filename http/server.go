@@ -23,6 +23,7 @@ import (
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/http/console"
+	"github.com/salga-trust/engine/http/sharedcount"
 	"github.com/salga-trust/engine/projections"
 	"github.com/salga-trust/engine/projections/reports"
 )
@@ -53,6 +54,8 @@ type Config struct {
 	RateLimit bool
 	// Limits are the rate limits; zero: DefaultLimits.
 	Limits Limits
+	// Counts counts requests for all processes together; nil: each counts its own.
+	Counts *sharedcount.Redis
 	// TrustedProxies are the networks whose X-Forwarded-For is believed; empty: none.
 	TrustedProxies []netip.Prefix
 	// ScrapeFrom are the networks that may read /metrics; empty: this machine.
@@ -150,7 +153,7 @@ func New(config Config) (http.Handler, error) {
 		return nil, fmt.Errorf("http: %w", err)
 	}
 	s := &server{
-		config: config, gates: newGates(config.Limits, config.RateLimit, config.Now), routes: map[string]*route{},
+		config: config, gates: newGates(config.Limits, config.RateLimit, config.Now, config.Counts), routes: map[string]*route{},
 		exports: make(chan struct{}, exportsAtOnce), counts: make(chan struct{}, countsAtOnce),
 		waiting: make(chan struct{}, maxWaiting), router: chi.NewRouter(),
 	}

@@ -141,17 +141,17 @@ func (s *server) admitProgram(ctx context.Context, id string, c commands.Client)
 	from := addressKey(traceOf(ctx).address)
 	gates := s.gates[loginRate]
 	counts := []struct {
-		gate *limiter
+		gate *gate
 		key  []string
 	}{{gates.address, []string{"client", from}}, {gates.person, []string{"client", id, from}}}
 
 	for _, c := range counts {
-		if err := s.pass(c.gate, c.key...); err != nil {
+		if err := s.pass(ctx, c.gate, c.key...); err != nil {
 			return commands.ProgramSession{}, err
 		}
 	}
 	if s.config.RateLimit {
-		if err := s.slow(ctx, gates.slow.over(s.limitKey("client", id))); err != nil {
+		if err := s.slow(ctx, gates.slow.over(ctx, s.limitKey("client", id))); err != nil {
 			return commands.ProgramSession{}, err
 		}
 	}
@@ -168,9 +168,9 @@ func (s *server) admitProgram(ctx context.Context, id string, c commands.Client)
 	}
 
 	for _, c := range counts {
-		s.giveBack(c.gate, c.key...)
+		s.giveBack(ctx, c.gate, c.key...)
 	}
-	s.giveBack(gates.slow, "client", id)
+	s.giveBack(ctx, gates.slow, "client", id)
 	return session, err
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/salga-trust/engine/eventstore/follow"
 	"github.com/salga-trust/engine/eventstore/seal"
 	apphttp "github.com/salga-trust/engine/http"
+	"github.com/salga-trust/engine/http/sharedcount"
 	"github.com/salga-trust/engine/projections"
 	"github.com/salga-trust/engine/webhooks"
 )
@@ -23,7 +25,7 @@ const (
 )
 
 // newAPI returns the routes of the API on an open log.
-func newAPI(o *opened, log *slog.Logger) (http.Handler, error) {
+func newAPI(ctx context.Context, o *opened, log *slog.Logger) (http.Handler, error) {
 	c := o.config
 	queries, observer := projections.NewQueries(o.pool), follow.NewObserver(o.pool, observed(o.config)...)
 
@@ -37,8 +39,11 @@ func newAPI(o *opened, log *slog.Logger) (http.Handler, error) {
 		}
 	}
 
-	if c.RedisURL != "" {
-		log.Warn("REDIS_URL is set, but this version keeps rate limits in the memory of each process")
+	if c.Redis != nil && c.RateLimit {
+		o.counts = sharedcount.Open(ctx, c.Redis, log)
+		if err := metrics.Register(newCountsMetric(o.counts)); err != nil {
+			return nil, err
+		}
 	}
 	environment := "development"
 	if c.Production {
@@ -56,6 +61,7 @@ func newAPI(o *opened, log *slog.Logger) (http.Handler, error) {
 		Version: version, Environment: environment, Debug: c.Debug,
 		AllowedOrigins: c.Origins, TrustedProxies: c.Proxies, ScrapeFrom: c.Scrapers,
 		RequestTimeout: c.RequestTimeout, RequireTOTP: c.RequireTOTP, RateLimit: c.RateLimit,
+		Counts: o.counts,
 
 		Tokens: apphttp.Tokens{
 			Secret: []byte(c.SecretKey), Issuer: tokenIssuer, Audience: tokenAudience, Access: c.AccessTTL,

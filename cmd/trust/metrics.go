@@ -7,7 +7,21 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/salga-trust/engine/eventstore/follow"
+	"github.com/salga-trust/engine/http/sharedcount"
 )
+
+// newCountsMetric reports where this process counts rate limits.
+func newCountsMetric(shared *sharedcount.Redis) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "trust_rate_limits_shared",
+		Help: "1 while rate limits are counted in Redis, 0 while it is away and each process counts its own.",
+	}, func() float64 {
+		if shared.Up() {
+			return 1
+		}
+		return 0
+	})
+}
 
 // progress reports to Prometheus how far the log and each follower are, as trust status
 // does. It asks the database when it is scraped, and reports nothing when that does not

@@ -17,6 +17,7 @@ import (
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/eventstore/cloudevent"
+	"github.com/salga-trust/engine/http/sharedcount"
 	"github.com/salga-trust/engine/internal/owned"
 	"github.com/salga-trust/engine/internal/pg"
 	"github.com/salga-trust/engine/migrations"
@@ -52,8 +53,9 @@ type opened struct {
 	handler *commands.Handler
 	reports *reports.Reports
 
-	log    *slog.Logger // of a process that serves; nil: none
-	sender *mail.Sender // nil: it sends no mail
+	log    *slog.Logger       // of a process that serves; nil: none
+	sender *mail.Sender       // nil: it sends no mail
+	counts *sharedcount.Redis // nil: rate limits are not counted together
 }
 
 // check refuses a configuration that lacks something a command needs. It opens nothing.
@@ -194,6 +196,7 @@ func (o *opened) close(ctx context.Context) {
 		o.sender.Close(ctx)
 	}
 
+	o.counts.Close()
 	if o.reports != nil {
 		o.reports.Close()
 	}

@@ -46,7 +46,7 @@ func openAPI(ctx context.Context, o *opened, log *slog.Logger, current *swap) (e
 	for {
 		err := o.openLog(ctx)
 		if err == nil {
-			handler, err := newAPI(o, log)
+			handler, err := newAPI(ctx, o, log)
 			if err == nil {
 				current.use(handler)
 			}

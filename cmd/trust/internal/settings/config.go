@@ -18,6 +18,7 @@ import (
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/cmd/trust/internal/mail"
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/http/sharedcount"
 	"github.com/salga-trust/engine/proof"
 )
 
@@ -56,7 +57,7 @@ type Config struct {
 	RequireTOTP []domain.Role
 	Mail        *mail.Server // nil: this server sends none
 	Relay       Relay
-	RedisURL    string
+	Redis       *sharedcount.Server // nil: each API process counts rate limits in its memory
 	RateLimit   bool
 	Limits      Limits
 	Proxies     []netip.Prefix // whose X-Forwarded-For is believed
@@ -90,7 +91,7 @@ type Limits struct {
 func Check(s Settings) (*Config, error) {
 	c := &Config{Settings: s, DataDir: s.DataDir}
 	for _, read := range []func(Settings) error{
-		c.readMode, c.readSecrets, c.readLog, c.readURLs, c.readMail, c.readRelay, c.readHTTP, c.readLimits,
+		c.readMode, c.readSecrets, c.readLog, c.readURLs, c.readRedis, c.readMail, c.readRelay, c.readHTTP, c.readLimits,
 		c.readSizes,
 	} {
 		if err := read(s); err != nil {
@@ -227,9 +228,23 @@ func (c *Config) readURLs(s Settings) error {
 		}
 	}
 
-	c.RedisURL = s.Get("REDIS_URL")
-	if c.RedisURL != "" && !strings.HasPrefix(c.RedisURL, "redis://") && !strings.HasPrefix(c.RedisURL, "rediss://") {
-		return exit.WrongUsage("REDIS_URL does not start with redis:// or rediss://; correct it")
+	return nil
+}
+
+// readRedis reads where rate limits are counted. Whoever can answer in the place of Redis
+// lifts them all.
+func (c *Config) readRedis(s Settings) (err error) {
+	address := s.Get("REDIS_URL")
+	if address == "" {
+		return nil
+	}
+
+	if c.Redis, err = sharedcount.Parse(address); err != nil {
+		return exit.WrongUsage("REDIS_URL %s; correct it", err)
+	}
+	if c.Production && !c.Redis.Private() {
+		return exit.WrongUsage("REDIS_URL has no TLS, which production accepts only on a loopback address; " +
+			"begin it with rediss://")
 	}
 	return nil
 }

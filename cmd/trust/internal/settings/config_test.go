@@ -179,6 +179,15 @@ func TestBadConfigurationsAreRefused(t *testing.T) {
 			"an entry of REQUIRE_TOTP is not a role of staff",
 		},
 		"another kind of redis": {good(), "REDIS_URL=http://:hunter2@cache", "REDIS_URL does not start"},
+		"redis without a host":  {good(), "REDIS_URL=redis://:hunter2@", "REDIS_URL is not of the form"},
+		"redis at a port of words": {
+			good(), "REDIS_URL=redis://:hunter2@cache:port", "REDIS_URL is not of the form",
+		},
+		"a database of redis by name": {good(), "REDIS_URL=rediss://:hunter2@cache/limits", "REDIS_URL is not of the form"},
+		"redis that checks nothing": {
+			good(), "REDIS_URL=rediss://:hunter2@cache?skip_verify=true", "REDIS_URL has parameters",
+		},
+		"redis in the clear":    {goodInProduction(), "REDIS_URL=redis://:hunter2@cache", "REDIS_URL has no TLS"},
 		"a relay to elsewhere":  {good(), "RELAY_URL=http://u:hunter2@nats", "RELAY_URL is not a list"},
 		"a relay to one of two": {good(), "RELAY_URL=nats://a:4222,hunter2", "RELAY_URL is not a list"},
 		"a relay in the clear": {

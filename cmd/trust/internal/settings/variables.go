@@ -110,8 +110,9 @@ func variables() []variable {
 		},
 
 		{
-			name:    "REDIS_URL",
-			meaning: "keeps rate limits for several API processes; unset: each keeps its own in memory",
+			name: "REDIS_URL", secret: true,
+			meaning: "counts rate limits for all API processes together, rediss://user:password@host:port/database " +
+				"or redis://…; unset: each counts its own",
 		},
 		{name: "RATE_LIMIT", fallback: "on", meaning: "on, or off for load tests; off is refused in production"},
 		{
@@ -208,7 +209,6 @@ type Flags struct {
 	RelayStream          string `name:"relay-stream" group:"settings" placeholder:"NAME" help:"${RELAY_STREAM}"`
 	RelayCredsFile       string `name:"relay-creds-file" group:"settings" placeholder:"FILE" help:"${RELAY_CREDS_FILE}"`
 	RelayMetricsAddr     string `name:"relay-metrics-addr" group:"settings" placeholder:"HOST:PORT" help:"${RELAY_METRICS_ADDR}"`
-	RedisURL             string `name:"redis-url" group:"settings" placeholder:"URL" help:"${REDIS_URL}"`
 	RateLimit            string `name:"rate-limit" group:"settings" placeholder:"on|off" help:"${RATE_LIMIT}"`
 	LimitLoginAccount    string `name:"rate-limit-login-account" group:"settings" placeholder:"N" help:"${RATE_LIMIT_LOGIN_ACCOUNT}"`
 	LimitLoginSlow       string `name:"rate-limit-login-slow" group:"settings" placeholder:"N" help:"${RATE_LIMIT_LOGIN_SLOW}"`
