@@ -307,15 +307,15 @@ func TestTheStoreNeedsATenantAndSeesNoOther(t *testing.T) {
 }
 
 // mayWrite tells what a role may write directly: only the projector may, its read tables,
-// its checkpoints, what is on its way to webhooks, and what was sealed and signed, which
-// it only adds to.
+// its checkpoints, what is on its way to webhooks and consumers, and what was sealed and
+// signed, which it only adds to.
 func mayWrite(role, table, verb string) bool {
 	if role != pgtest.Projector {
 		return false
 	}
 
 	readTable := regexp.MustCompile(`^trust\.(municipalities|users|consents)_v\d+$`).MatchString(table)
-	readTable = readTable || strings.HasPrefix(table, "trust.webhook")
+	readTable = readTable || strings.HasPrefix(table, "trust.webhook") || strings.HasPrefix(table, "trust.relay_")
 	sealed := strings.HasPrefix(table, "trust.log_")
 	return (readTable && verb != "truncate") || (sealed && verb == "insert") ||
 		(table == "trust.checkpoints" && (verb == "update" || verb == "insert"))
@@ -431,29 +431,30 @@ func TestEachRoleCallsOnlyItsFunctions(t *testing.T) {
 	allowed := map[string][]string{
 		"tenant": {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
 		// A trigger function, which nobody can call directly.
-		"refuse_change":     {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
-		"append":            {pgtest.Append, pgtest.Query},
-		"append_one":        {pgtest.Append, pgtest.Query},
-		"side_outcomes":     {pgtest.Append},
-		"side_writes":       {pgtest.Append},
-		"demand_whole":      {pgtest.Append},
-		"demand_codes":      {pgtest.Append},
-		"sign_in":           {pgtest.Append, pgtest.Query},
-		"verifier":          {pgtest.Append, pgtest.Query},
-		"second_factor":     {pgtest.Append, pgtest.Query},
-		"one_time_code":     {pgtest.Append, pgtest.Query},
-		"client_secrets_of": {pgtest.Append, pgtest.Query},
-		"append_tenant":     {pgtest.Append, pgtest.Query},
-		"webhook_backlog":   {pgtest.Owner, pgtest.Projector, pgtest.Query},
-		"head":              {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
-		"event_at":          {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
-		"position_at":       {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
-		"code_from_start":   {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
-		"secret_once":       {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
-		"in_force":          {pgtest.Append},
-		"under_master":      {pgtest.Owner, pgtest.Append},
-		"rewrap":            {pgtest.Owner, pgtest.Append},
-		"rekey":             {pgtest.Owner, pgtest.Append},
+		"refuse_change":      {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
+		"append":             {pgtest.Append, pgtest.Query},
+		"append_one":         {pgtest.Append, pgtest.Query},
+		"side_outcomes":      {pgtest.Append},
+		"side_writes":        {pgtest.Append},
+		"demand_whole":       {pgtest.Append},
+		"demand_codes":       {pgtest.Append},
+		"sign_in":            {pgtest.Append, pgtest.Query},
+		"verifier":           {pgtest.Append, pgtest.Query},
+		"second_factor":      {pgtest.Append, pgtest.Query},
+		"one_time_code":      {pgtest.Append, pgtest.Query},
+		"client_secrets_of":  {pgtest.Append, pgtest.Query},
+		"append_tenant":      {pgtest.Append, pgtest.Query},
+		"webhook_backlog":    {pgtest.Owner, pgtest.Projector, pgtest.Query},
+		"withdrawal_backlog": {pgtest.Owner, pgtest.Projector, pgtest.Query},
+		"head":               {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
+		"event_at":           {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
+		"position_at":        {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
+		"code_from_start":    {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
+		"secret_once":        {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
+		"in_force":           {pgtest.Append},
+		"under_master":       {pgtest.Owner, pgtest.Append},
+		"rewrap":             {pgtest.Owner, pgtest.Append},
+		"rekey":              {pgtest.Owner, pgtest.Append},
 	}
 
 	functions := query[[]string](t, w, `select array_agg(proname::text order by proname) from pg_proc

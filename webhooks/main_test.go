@@ -36,7 +36,9 @@ type world struct {
 	t        testing.TB
 	store    *eventstore.Store
 	reader   *eventstore.Reader
+	db       *pgtest.DB
 	pool     *pgxpool.Pool // of the projector
+	queries  *pgxpool.Pool
 	follower *webhooks.Follower
 	sender   *webhooks.Sender
 	view     *webhooks.View
@@ -55,7 +57,7 @@ func newWorld(t testing.TB) *world {
 	t.Cleanup(store.Close)
 
 	w := &world{
-		t: t, store: store, pool: db.Pool(t, pgtest.Projector), view: webhooks.NewView(pool),
+		t: t, db: db, store: store, pool: db.Pool(t, pgtest.Projector), queries: pool, view: webhooks.NewView(pool),
 		follower: &webhooks.Follower{Origin: "example.org/log"}, now: time.Now().Add(time.Minute),
 	}
 	w.reader, err = eventstore.NewReader(t.Context(), w.pool, []byte(masterKey))
