@@ -87,6 +87,7 @@ type world struct {
 	db        *pgtest.DB
 	store     *eventstore.Store
 	projector *pgxpool.Pool
+	query     *pgxpool.Pool
 	reader    *eventstore.Reader
 	observer  *follow.Observer
 	tenant    domain.TenantID
@@ -105,7 +106,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(store.Close)
 
 	w := &world{
-		db: db, store: store, observer: follow.NewObserver(pool, &relay.Relay{}),
+		db: db, store: store, query: pool, observer: follow.NewObserver(pool, &relay.Relay{}),
 		tenant: domain.TenantID{UUID: newID()},
 		dir:    t.TempDir(), port: server.RANDOM_PORT,
 	}
