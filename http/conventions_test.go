@@ -280,7 +280,7 @@ func TestHalfSetConfigurationsAreRefused(t *testing.T) {
 		return apphttp.Config{
 			Commands: w.handler, Queries: w.queries, Reports: w.reports,
 			Ready:  func(contextOf) apphttp.ReadyState { return apphttp.ReadyState{} },
-			System: noSystem, Tree: fakeTree{}, Webhooks: &fakeDeliveries{},
+			System: noSystem, Tree: fakeTree{}, Webhooks: &fakeDeliveries{}, Propagation: (&world{}).propagation,
 			Logger: discard(), Metrics: prometheus.NewRegistry(), Version: "0.1.0", Tokens: tokens(),
 		}
 	}

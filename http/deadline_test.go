@@ -55,7 +55,7 @@ func overLine(t *testing.T, db *pgtest.DB, settings ...func(*apphttp.Config)) (*
 		Version: "0.1.0", RequestTimeout: 2 * time.Second,
 		Tokens: apphttp.Tokens{Secret: []byte(secret), Issuer: "trust", Audience: "trust", Access: time.Hour},
 		Ready:  func(context.Context) apphttp.ReadyState { return apphttp.ReadyState{} },
-		System: noSystem, Tree: fakeTree{}, Webhooks: &fakeDeliveries{},
+		System: noSystem, Tree: fakeTree{}, Webhooks: &fakeDeliveries{}, Propagation: (&world{}).propagation,
 		Metrics: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler),
 	}
 

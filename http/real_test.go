@@ -69,7 +69,8 @@ func newRealWorld(t *testing.T, settings ...func(*pgxpool.Config)) (*world, *pgx
 		Tokens: apphttp.Tokens{Secret: []byte(secret), Issuer: "trust", Audience: "trust", Access: time.Hour},
 		Ready:  func(context.Context) apphttp.ReadyState { return apphttp.ReadyState{} },
 		System: noSystem, Tree: fakeTree{shown: &w.shown}, Webhooks: webhooks.NewView(pool),
-		Logger: slog.New(slog.NewJSONHandler(w.log, nil)),
+		Propagation: webhooks.NewView(pool).Propagation,
+		Logger:      slog.New(slog.NewJSONHandler(w.log, nil)),
 	})
 	must(t, err)
 

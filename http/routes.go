@@ -775,6 +775,12 @@ func routes() []route {
 			codes:   []domain.Code{domain.CodeInvalid, domain.CodeBeingCounted},
 		},
 		{
+			id: "propagation", method: "GET", path: api + "/compliance/propagation",
+			who: overseers, rate: accountRate, waits: logItself,
+			serve:   on((*server).propagation),
+			summary: "How long withdrawals take to other systems, and which have not arrived",
+		},
+		{
 			id: "get_system", method: "GET", path: api + "/system",
 			who: platformAdmins, rate: accountRate, waits: logItself,
 			serve:   on((*server).system),

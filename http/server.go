@@ -35,8 +35,10 @@ type Config struct {
 	Reports  Reports
 	Tree     Tree
 	Webhooks Webhooks
-	Tokens   Tokens
-	Ready    func(ctx context.Context) ReadyState
+	// Propagation returns the recipients of a tenant's withdrawals.
+	Propagation Propagation
+	Tokens      Tokens
+	Ready       func(ctx context.Context) ReadyState
 	// System looks up how far the log and its followers are, for operators. Error:
 	// unavailable.
 	System  func(ctx context.Context) (SystemState, error)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore/propagation"
 	apphttp "github.com/salga-trust/engine/http"
 )
 
@@ -37,6 +38,8 @@ type world struct {
 	reports *fakeReports
 	// deliveries are what is on its way to webhooks.
 	deliveries *fakeDeliveries
+	// recipients are those of any tenant's withdrawals.
+	recipients []propagation.Recipient
 	handler    *commands.Handler
 	api        http.Handler
 	log        *safeBuffer
@@ -96,6 +99,10 @@ func (b *safeBuffer) failures() string {
 	return strings.Join(found, "")
 }
 
+func (w *world) propagation(context.Context, domain.TenantID, time.Time) ([]propagation.Recipient, error) {
+	return w.recipients, nil
+}
+
 // newWorld returns a world with the municipalities KZN225 (Msunduzi) and CPT, and with
 // these settings.
 func newWorld(t testing.TB, settings ...func(*apphttp.Config)) *world {
@@ -115,8 +122,8 @@ func newWorld(t testing.TB, settings ...func(*apphttp.Config)) *world {
 
 	config := apphttp.Config{
 		Commands: w.handler, Queries: w.queries, Reports: w.reports, Tree: fakeTree{w.store, &w.shown},
-		Webhooks: w.deliveries,
-		Version:  "0.1.0", Now: w.clock,
+		Webhooks: w.deliveries, Propagation: w.propagation,
+		Version: "0.1.0", Now: w.clock,
 		Metrics: prometheus.NewRegistry(),
 		Tokens:  apphttp.Tokens{Secret: []byte(secret), Issuer: "trust", Audience: "trust", Access: 30 * time.Minute},
 		Ready:   func(context.Context) apphttp.ReadyState { return w.ready },

@@ -33,6 +33,7 @@ func newAPI(ctx context.Context, o *opened, log *slog.Logger) (http.Handler, err
 	for _, collector := range []prometheus.Collector{
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		newProgressMetrics(observer), newSealMetrics(o), newWebhookMetrics(webhooks.NewView(o.pool)),
+		newPropagationMetrics(c, o.pool),
 	} {
 		if err := metrics.Register(collector); err != nil {
 			return nil, err
@@ -52,7 +53,7 @@ func newAPI(ctx context.Context, o *opened, log *slog.Logger) (http.Handler, err
 
 	return apphttp.New(apphttp.Config{
 		Commands: o.handler, Queries: queries, Reports: o.reports, Tree: seal.NewView(o.pool),
-		Webhooks: webhooks.NewView(o.pool),
+		Webhooks: webhooks.NewView(o.pool), Propagation: recipientsOf(c, o.pool),
 		// Queries wait for read tables, and for no other follower.
 		Ready:  newReadiness(o, follow.NewObserver(o.pool, projections.Followers()...)).shared,
 		System: systemView{o.pool, o.store, observer}.look,

@@ -10,6 +10,7 @@ import (
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/eventstore/propagation"
 	"github.com/salga-trust/engine/eventstore/seal"
 	"github.com/salga-trust/engine/proof"
 	"github.com/salga-trust/engine/webhooks"
@@ -65,6 +66,9 @@ func nameLost(ctx context.Context, p *program, o *opened, tx pgx.Tx, held []proo
 		return err
 	}
 	if err := webhooks.Restart(ctx, tx); err != nil {
+		return err
+	}
+	if err := propagation.Restart(ctx, tx); err != nil {
 		return err
 	}
 

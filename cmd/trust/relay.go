@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
@@ -53,6 +54,12 @@ func (r relayCmd) Run(ctx context.Context, p *program) error {
 		DatabaseURL: o.address, MasterKey: []byte(c.MasterKey), PageSize: c.PageSize, Logger: log,
 		Committed: counts.committed, Failed: counts.failed,
 	}, to)
+
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	watched, stop := context.WithCancel(ctx)
+	defer stop()
+	watching.Go(func() { relay.NewWatcher(to, o.pool, log).Run(watched) })
 	return followUntilTold(ctx, o, worker)
 }
 

@@ -66,4 +66,14 @@ func TestAWithdrawalReachesAWebhookThroughTheProcesses(t *testing.T) {
 	pgtest.Eventually(t, "the delivery is shown as acknowledged", func() bool {
 		return strings.Contains(string(admin.call("GET", path, "")), `"response_status":200`)
 	})
+
+	shown := string(admin.call("GET", "compliance/propagation", ""))
+	if !strings.Contains(shown, `"measured":1`) || !strings.Contains(shown, `"outstanding":0`) {
+		t.Errorf("how long it took: %s", shown)
+	}
+	metrics := scrape(t, "http://"+s.addr+"/metrics")
+	if !strings.Contains(metrics, `trust_withdrawals_overdue{recipients="webhooks"} 0`) ||
+		strings.Contains(metrics, `recipients="consumers"`) {
+		t.Errorf("metrics: %s", metrics)
+	}
 }

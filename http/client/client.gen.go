@@ -385,6 +385,12 @@ const (
 	HistoryBodyRecordedByStaff   HistoryBodyRecordedBy = "staff"
 )
 
+// Defines values for InformedBodyKind.
+const (
+	InformedBodyKindConsumer InformedBodyKind = "consumer"
+	InformedBodyKindWebhook  InformedBodyKind = "webhook"
+)
+
 // Defines values for IssuedSecretBodyScopes.
 const (
 	IssuedSecretBodyScopesConsentsCheck  IssuedSecretBodyScopes = "consents:check"
@@ -2166,6 +2172,56 @@ type ImpactBody struct {
 	Purpose string `json:"purpose"`
 }
 
+// InformedBody defines model for InformedBody.
+type InformedBody struct {
+	// ID Of the webhook; null: it is a consumer.
+	ID *uuid.UUID `json:"id"`
+
+	// Kind Examples: webhook
+	Kind InformedBodyKind `json:"kind"`
+
+	// Measured How many acknowledgements p50_ms and p99_ms rest on: those since then, the newest 10 000 at most.
+	//
+	// Examples: 412
+	Measured int64 `json:"measured"`
+
+	// Name The webhook's host, or the consumer's name.
+	//
+	// Examples: alerts.example.org
+	Name string `json:"name"`
+
+	// OldestOutstandingAt When the oldest of these was recorded; null: none is outstanding.
+	OldestOutstandingAt *time.Time `json:"oldest_outstanding_at"`
+
+	// Outstanding Withdrawals that are not acknowledged.
+	//
+	// Examples: 2
+	Outstanding int64 `json:"outstanding"`
+
+	// Overdue Of these, those recorded longer ago than overdue_after_seconds.
+	//
+	// Examples: 1
+	Overdue int64 `json:"overdue"`
+
+	// P50Ms Half of the withdrawals were acknowledged within this time after they were recorded; null: none was.
+	//
+	// Examples: 85
+	P50Ms *int64 `json:"p50_ms"`
+
+	// P99Ms As p50_ms, of 99 in a hundred.
+	//
+	// Examples: 640
+	P99Ms *int64 `json:"p99_ms"`
+
+	// Paused Nothing is sent to the webhook until an admin resumes it.
+	//
+	// Examples: false
+	Paused bool `json:"paused"`
+}
+
+// InformedBodyKind Examples: webhook
+type InformedBodyKind string
+
 // IssuedSecretBody defines model for IssuedSecretBody.
 type IssuedSecretBody struct {
 	// ClientID What the program sends as client_id.
@@ -2638,6 +2694,20 @@ type ProjectorState struct {
 	//
 	// Examples: behind
 	State string `json:"state"`
+}
+
+// PropagationBody defines model for PropagationBody.
+type PropagationBody struct {
+	// Items Every webhook of your municipality that takes withdrawals, oldest first, and every durable consumer of the operator's stream that takes those of your municipality, by name.
+	Items []InformedBody `json:"items"`
+
+	// OverdueAfterSeconds The age at which a withdrawal is overdue.
+	//
+	// Examples: 3600
+	OverdueAfterSeconds int64 `json:"overdue_after_seconds"`
+
+	// Since Times are measured of what was acknowledged since: in the last 30 days.
+	Since time.Time `json:"since"`
 }
 
 // PublishNoticeBody defines model for PublishNoticeBody.
@@ -3792,6 +3862,18 @@ type ExposureParams struct {
 	// ActorID The account, or the service account of a program, that read; give this or subject_id.
 	ActorID *uuid.UUID `form:"actor_id,omitempty" json:"actor_id,omitempty"`
 
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+}
+
+// PropagationParams defines parameters for Propagation.
+type PropagationParams struct {
 	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
@@ -5344,6 +5426,27 @@ func (c *Client) Exposure(ctx context.Context, params *ExposureParams) (*Answer[
 		}
 	}
 	return send[ListBodyExposureBody](ctx, c, r)
+}
+
+// Propagation: How long withdrawals take to other systems, and which have not arrived
+//
+// For: manager, admin.
+//
+//	GET /api/v1/compliance/propagation
+func (c *Client) Propagation(ctx context.Context, params *PropagationParams) (*Answer[PropagationBody], error) {
+	r := newRequest(http.MethodGet, "/api/v1/compliance/propagation")
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+	}
+	return send[PropagationBody](ctx, c, r)
 }
 
 // PurposeImpact: Who would have to be asked again if the next notice of a purpose required it

@@ -29,6 +29,15 @@ type overview struct {
 	// Since is when the figures began to be counted, if they still are: then there are
 	// none.
 	Since *time.Time
+
+	Recipients []recipient
+}
+
+// recipient is another system, and how long withdrawals take to it.
+type recipient struct {
+	client.InformedBody
+
+	P50, P99 string // empty: nothing was measured
 }
 
 // tally counts decisions.
@@ -81,17 +90,55 @@ func (c *Console) Overview(v *Visit) error {
 		span = chosen
 	}
 
+	recipients, err := v.recipients()
+	if err != nil {
+		return err
+	}
 	activity, err := v.API.Activity(v.r.Context(), &client.ActivityParams{Days: new(int64(span))})
 	if refused, is := errors.AsType[*client.Error](err); is && refused.Code == client.ProblemCodeBeingCounted {
 		return v.render("overview", overview{
-			Span: span, Spans: slices.Sorted(maps.Keys(spans())), Since: refused.Since,
+			Span: span, Spans: slices.Sorted(maps.Keys(spans())), Since: refused.Since, Recipients: recipients,
 		})
 	}
 	if err != nil {
 		return err
 	}
+
 	v.Position = activity.Body.Position
-	return v.render("overview", overviewOf(activity.Body, span))
+	o := overviewOf(activity.Body, span)
+	o.Recipients = recipients
+	return v.render("overview", o)
+}
+
+// recipients asks how long withdrawals take to other systems.
+func (v *Visit) recipients() (all []recipient, err error) {
+	found, err := v.API.Propagation(v.r.Context(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	for _, r := range found.Body.Items {
+		one := recipient{InformedBody: r}
+		if r.P50Ms != nil && r.P99Ms != nil {
+			one.P50, one.P99 = lasted(*r.P50Ms), lasted(*r.P99Ms)
+		}
+		all = append(all, one)
+	}
+	return all, nil
+}
+
+// lasted writes a time in milliseconds in the unit that fits, by symbols that are the
+// same in all languages.
+func lasted(ms int64) string {
+	took := time.Duration(ms) * time.Millisecond
+	switch {
+	case took < time.Minute:
+		return strconv.FormatFloat(took.Seconds(), 'f', 2, 64) + " s"
+	case took < time.Hour:
+		return strconv.FormatFloat(took.Minutes(), 'f', 1, 64) + " min"
+	default:
+		return strconv.FormatFloat(took.Hours(), 'f', 1, 64) + " h"
+	}
 }
 
 func overviewOf(a client.ActivityBody, span int) overview {
