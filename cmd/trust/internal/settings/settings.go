@@ -17,6 +17,7 @@ type source string
 
 // The sources, strongest first.
 const (
+	fromFile        source = "a file of its own"
 	fromFlag        source = "the command line"
 	fromEnvironment source = "the environment"
 	fromDotEnv      source = ".env"
@@ -58,7 +59,8 @@ func Read(given map[string]string, environment []string) (Settings, error) {
 		return Settings{}, err
 	}
 	delete(s.given[fromDataDir], "DATA_DIR")
-	return s, nil
+	s.given[fromFile], err = s.readFiles()
+	return s, err
 }
 
 // CheckDataDir refuses a folder, DATA_DIR or one of its own in it, that another user
@@ -73,7 +75,7 @@ func CheckDataDir(path string) error {
 
 // find returns a variable's value and its source.
 func (s Settings) find(name string) (string, source) {
-	for _, from := range []source{fromFlag, fromEnvironment, fromDotEnv, fromDataDir, fromDefault} {
+	for _, from := range []source{fromFile, fromFlag, fromEnvironment, fromDotEnv, fromDataDir, fromDefault} {
 		if value := s.given[from][name]; value != "" {
 			return value, from
 		}

@@ -35,11 +35,19 @@ func variables() []variable {
 			meaning: "wraps the tenants' keys, at least 32 characters; trust up makes and keeps one",
 		},
 		{
+			name: "SECRET_KEY_FILE", meaning: "file that holds SECRET_KEY, in its place",
+		},
+		{
+			name: "MASTER_KEY_FILE", meaning: "file that holds MASTER_KEY, in its place",
+		},
+		{
 			name: "LOG_SIGNING_KEY", secret: true,
 			meaning: "signs checkpoints of the log and proofs of decisions: two times 64 hexadecimal digits, with a " +
 				"point between; trust up makes and keeps one",
 		},
+		{name: "LOG_SIGNING_KEY_FILE", meaning: "file that holds LOG_SIGNING_KEY, in its place"},
 		{name: "NEW_MASTER_KEY", secret: true, meaning: "the master key that trust keys rotate changes to"},
+		{name: "NEW_MASTER_KEY_FILE", meaning: "file that holds NEW_MASTER_KEY, in its place"},
 
 		{
 			name: "ADMIN_EMAIL", fallback: "admin@salga.example",
@@ -192,6 +200,10 @@ type Flags struct {
 	DatabaseURL          string `name:"database-url" group:"settings" placeholder:"URL" help:"${DATABASE_URL}"`
 	DatabaseURLAPI       string `name:"database-url-api" group:"settings" placeholder:"URL" help:"${DATABASE_URL_API}"`
 	DatabaseURLProjector string `name:"database-url-projector" group:"settings" placeholder:"URL" help:"${DATABASE_URL_PROJECTOR}"`
+	SecretKeyFile        string `name:"secret-key-file" group:"settings" placeholder:"FILE" help:"${SECRET_KEY_FILE}"`
+	MasterKeyFile        string `name:"master-key-file" group:"settings" placeholder:"FILE" help:"${MASTER_KEY_FILE}"`
+	LogSigningKeyFile    string `name:"log-signing-key-file" group:"settings" placeholder:"FILE" help:"${LOG_SIGNING_KEY_FILE}"`
+	NewMasterKeyFile     string `name:"new-master-key-file" group:"settings" placeholder:"FILE" help:"${NEW_MASTER_KEY_FILE}"`
 	AdminEmail           string `name:"admin-email" group:"settings" placeholder:"ADDRESS" help:"${ADMIN_EMAIL}"`
 	LogPolicy            string `name:"log-policy" group:"settings" placeholder:"FILE" help:"${LOG_POLICY}"`
 	LogOrigin            string `name:"log-origin" group:"settings" placeholder:"NAME" help:"${LOG_ORIGIN}"`
