@@ -20,7 +20,9 @@ type keysRotateCmd struct{}
 // before the commit, and in its place afterwards. So a kill at any point leaves the key
 // in force on disk, and running this again finishes the change.
 func (keysRotateCmd) Run(ctx context.Context, p *program) error {
-	o, err := p.open(ctx, needs{as: (*settings.Config).NeedRotation, pool: 1})
+	o, err := p.open(ctx, needs{
+		as: (*settings.Config).NeedRotation, keys: settings.Secrets{Master: true}, pool: 1,
+	})
 	if err != nil {
 		return err
 	}
@@ -98,6 +100,10 @@ func rotated(c *settings.Config, count int) string {
 	}
 	if c.KeepsMasterKey() {
 		return done + ", which is MASTER_KEY in " + c.EnvFile() + " now"
+	}
+	if c.Wrapped.File != "" {
+		return done + "; put the file that wraps it in the place of " + c.Wrapped.File +
+			", and start every process again"
 	}
 	return done + "; give it to every process as MASTER_KEY, and start them again"
 }

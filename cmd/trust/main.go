@@ -34,9 +34,13 @@ type cli struct {
 		ResetCode adminResetCodeCmd `cmd:"" name:"reset-code" help:"Make a code for a new password when nobody else can hand one over."`
 	} `cmd:"" help:"Manage admins."`
 	Keys struct {
-		Rotate keysRotateCmd `cmd:"" help:"Replace MASTER_KEY by NEW_MASTER_KEY; safe to repeat."`
-		Sign   keysSignCmd   `cmd:"" help:"Sign checkpoints with another key: LOG_SIGNING_KEY, or a new one where trust up keeps it."`
-		Show   keysShowCmd   `cmd:"" help:"Print the public keys that checkpoints are verified with, oldest first."`
+		Rotate    keysRotateCmd    `cmd:"" help:"Replace MASTER_KEY by NEW_MASTER_KEY; safe to repeat."`
+		Wrap      keysWrapCmd      `cmd:"" help:"Wrap the master key, by OpenBao or Vault or for age, into a file; a wrapping of the same name is replaced."`
+		Wrappings keysWrappingsCmd `cmd:"" help:"List the wrappings in such a file."`
+		Unwrap    keysUnwrapCmd    `cmd:"" help:"Try whether a wrapping opens the master key; --out writes the key to a new file."`
+		Forget    keysForgetCmd    `cmd:"" help:"Remove a wrapping from such a file."`
+		Sign      keysSignCmd      `cmd:"" help:"Sign checkpoints with another key: LOG_SIGNING_KEY, or a new one where trust up keeps it."`
+		Show      keysShowCmd      `cmd:"" help:"Print the public keys that checkpoints are verified with, oldest first."`
 	} `cmd:"" help:"Manage the keys that seal personal data, and those that sign checkpoints."`
 	Log struct {
 		Renew logRenewCmd `cmd:"" help:"Give the log a new id after a failover that lost events, so that clients start over."`

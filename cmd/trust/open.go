@@ -94,6 +94,11 @@ func (p *program) open(ctx context.Context, n needs) (*opened, error) {
 		return nil, err
 	}
 
+	if n.keys.Master || n.reader || n.commands {
+		if err := unwrapMasterKey(ctx, o.config); err != nil {
+			return nil, err
+		}
+	}
 	if err := o.connect(ctx, n); err != nil {
 		o.close(ctx)
 		return nil, err

@@ -36,6 +36,9 @@ func (r restoreCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
+	if err := unwrapMasterKey(ctx, o.config); err != nil {
+		return err
+	}
 	if from.held, err = heldCheckpoints(o.config); err != nil {
 		return err
 	}

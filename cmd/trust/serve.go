@@ -37,6 +37,10 @@ func (serveCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 
+	if err := unwrapMasterKey(ctx, o.config); err != nil {
+		return err
+	}
+
 	log := newLogger(p.stderr, o.config, "serve")
 	o.log = log
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.config.HTTPAddr)

@@ -74,7 +74,7 @@ func settle(ctx context.Context, p *program, log io.Writer) (settled, error) {
 func missing(s settings.Settings) []settings.Pair {
 	var made []settings.Pair
 	for _, name := range []string{"SECRET_KEY", "MASTER_KEY"} {
-		if s.Get(name) == "" {
+		if s.Get(name) == "" && (name != "MASTER_KEY" || !s.HasMasterKey()) {
 			// 260 random bits that need no quoting
 			made = append(made, settings.Pair{Name: name, Value: rand.Text() + rand.Text()})
 		}
@@ -128,7 +128,7 @@ func (s *settled) settleServer(ctx context.Context, c *settings.Config, log io.W
 
 	if s.server.Cluster.Exists() {
 		for _, name := range []string{"DATABASE_URL", "MASTER_KEY"} {
-			if c.Settings.Get(name) == "" {
+			if c.Settings.Get(name) == "" && (name != "MASTER_KEY" || !c.Settings.HasMasterKey()) {
 				return "", exit.WrongUsage("there is a database in %s but no %s; restore %s from a copy, or move "+
 					"the database away to begin anew", s.server.Cluster.Dir, name, c.EnvFile())
 			}

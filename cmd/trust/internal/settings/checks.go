@@ -28,7 +28,8 @@ func (c *Config) Need(s Secrets) error {
 		name, value string
 		needed      bool
 	}{{"SECRET_KEY", c.SecretKey, s.Secret}, {"MASTER_KEY", c.MasterKey, s.Master}} {
-		if key.needed && key.value == "" {
+		wrapped := key.name == "MASTER_KEY" && c.Wrapped.File != ""
+		if key.needed && key.value == "" && !wrapped {
 			return exit.WrongUsage("%s is not set; set it to at least %d random characters, or run trust up, "+
 				"which makes one", key.name, minKey)
 		}

@@ -40,6 +40,7 @@ type Config struct {
 	SecretKey    string
 	MasterKey    string
 	NewMasterKey string // what trust keys rotate changes to
+	Wrapped      Wrapped
 
 	LogSeeds        *proof.Seeds // of what signs checkpoints; nil: none is set
 	LogOrigin       string       // empty: from the log's id
@@ -70,6 +71,14 @@ type Config struct {
 	PageSize  int
 }
 
+// Wrapped says where the master key is, if it is wrapped, and what opens it.
+type Wrapped struct {
+	File     string // empty: MASTER_KEY is set as it is
+	Name     string // empty: the first wrapping in the file
+	Token    string // file, for OpenBao; empty: none
+	Identity string // file, for age; empty: none
+}
+
 // Relay is where the log is published to.
 type Relay struct {
 	URL       string // of servers of NATS, separated by commas; empty: nowhere
@@ -91,8 +100,8 @@ type Limits struct {
 func Check(s Settings) (*Config, error) {
 	c := &Config{Settings: s, DataDir: s.DataDir}
 	for _, read := range []func(Settings) error{
-		c.readMode, c.readSecrets, c.readLog, c.readURLs, c.readRedis, c.readMail, c.readRelay, c.readHTTP, c.readLimits,
-		c.readSizes,
+		c.readMode, c.readSecrets, c.readLog, c.readURLs, c.readRedis, c.readMail, c.readRelay, c.readHTTP,
+		c.readLimits, c.readSizes,
 	} {
 		if err := read(s); err != nil {
 			return nil, err
@@ -128,21 +137,21 @@ func (c *Config) readMode(s Settings) (err error) {
 func (c *Config) readSecrets(s Settings) error {
 	c.SecretKey, c.MasterKey, c.NewMasterKey = s.Get("SECRET_KEY"), s.Get("MASTER_KEY"), s.Get("NEW_MASTER_KEY")
 	for _, name := range []string{"SECRET_KEY", "MASTER_KEY", "NEW_MASTER_KEY"} {
-		value := s.Get(name)
-		if value == "" {
-			continue // whether it is needed depends on the command
-		}
-		if n := len([]rune(value)); n < minKey {
-			return exit.WrongUsage("%s has %d characters; give it at least %d random ones", name, n, minKey)
-		}
-		if strings.Count(value, value[:1]) == len(value) {
-			return exit.WrongUsage("%s is one character repeated; give it at least %d random ones", name, minKey)
+		if err := checkKey(name, s.Get(name)); err != nil {
+			return err
 		}
 	}
+	if err := c.keysDiffer(); err != nil {
+		return err
+	}
 
-	if c.SecretKey != "" && c.SecretKey == c.MasterKey {
-		return exit.WrongUsage(
-			"SECRET_KEY and MASTER_KEY are the same; give each its own, so that losing one does not lose both")
+	c.Wrapped = Wrapped{
+		File: s.Get("MASTER_KEY_WRAPPED_FILE"), Name: s.Get("MASTER_KEY_WRAPPING"), Token: s.Get("TRANSIT_TOKEN_FILE"),
+		Identity: s.Get("MASTER_KEY_AGE_IDENTITY_FILE"),
+	}
+	if _, from := s.find("MASTER_KEY"); c.MasterKey != "" && c.Wrapped.File != "" {
+		return exit.WrongUsage("MASTER_KEY and MASTER_KEY_WRAPPED_FILE are both set, the first in %s; unset one of them",
+			from)
 	}
 	if c.SecretKey != "" && c.SecretKey == c.NewMasterKey {
 		return exit.WrongUsage(
@@ -161,6 +170,38 @@ func (c *Config) readSecrets(s Settings) error {
 		return exit.WrongUsage("ALGORITHM can only be HS256; unset it")
 	}
 	return nil
+}
+
+// checkKey refuses a secret that is not random enough. One that is not set passes:
+// whether it is needed depends on the command.
+func checkKey(name, value string) error {
+	switch n := len([]rune(value)); {
+	case value == "":
+		return nil
+	case n < minKey:
+		return exit.WrongUsage("%s has %d characters; give it at least %d random ones", name, n, minKey)
+	case strings.Count(value, value[:1]) == len(value):
+		return exit.WrongUsage("%s is one character repeated; give it at least %d random ones", name, minKey)
+	default:
+		return nil
+	}
+}
+
+func (c *Config) keysDiffer() error {
+	if c.SecretKey != "" && c.SecretKey == c.MasterKey {
+		return exit.WrongUsage(
+			"SECRET_KEY and MASTER_KEY are the same; give each its own, so that losing one does not lose both")
+	}
+	return nil
+}
+
+// TakeMasterKey makes an unwrapped key the master key, if it could be set as one.
+func (c *Config) TakeMasterKey(key string) error {
+	if err := checkKey("MASTER_KEY", key); err != nil {
+		return err
+	}
+	c.MasterKey = key
+	return c.keysDiffer()
 }
 
 // readLog reads what signs checkpoints, and under which name.

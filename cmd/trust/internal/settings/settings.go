@@ -89,6 +89,11 @@ func (s Settings) Get(name string) string {
 	return value
 }
 
+// HasMasterKey reports whether there is a master key, wrapped or not.
+func (s Settings) HasMasterKey() bool {
+	return s.Get("MASTER_KEY") != "" || s.Get("MASTER_KEY_WRAPPED_FILE") != ""
+}
+
 // Kept returns the variable's value in the file env in DATA_DIR, whatever else is set.
 func (s Settings) Kept(name string) string { return s.given[fromDataDir][name] }
 

@@ -41,6 +41,20 @@ func variables() []variable {
 			name: "MASTER_KEY_FILE", meaning: "file that holds MASTER_KEY, in its place",
 		},
 		{
+			name:    "MASTER_KEY_WRAPPED_FILE",
+			meaning: "file that holds the master key wrapped, as trust keys wrap writes it, in place of MASTER_KEY",
+		},
+		{
+			name:    "MASTER_KEY_WRAPPING",
+			meaning: "which wrapping in that file opens the key; unset: the first",
+		},
+		{
+			name: "TRANSIT_TOKEN_FILE", meaning: "file that holds a token for OpenBao or Vault, for a wrapping by them",
+		},
+		{
+			name: "MASTER_KEY_AGE_IDENTITY_FILE", meaning: "file that holds an identity of age, for a wrapping by age",
+		},
+		{
 			name: "LOG_SIGNING_KEY", secret: true,
 			meaning: "signs checkpoints of the log and proofs of decisions: two times 64 hexadecimal digits, with a " +
 				"point between; trust up makes and keeps one",
@@ -202,6 +216,10 @@ type Flags struct {
 	DatabaseURLProjector string `name:"database-url-projector" group:"settings" placeholder:"URL" help:"${DATABASE_URL_PROJECTOR}"`
 	SecretKeyFile        string `name:"secret-key-file" group:"settings" placeholder:"FILE" help:"${SECRET_KEY_FILE}"`
 	MasterKeyFile        string `name:"master-key-file" group:"settings" placeholder:"FILE" help:"${MASTER_KEY_FILE}"`
+	MasterKeyWrapped     string `name:"master-key-wrapped-file" group:"settings" placeholder:"FILE" help:"${MASTER_KEY_WRAPPED_FILE}"`
+	MasterKeyWrapping    string `name:"master-key-wrapping" group:"settings" placeholder:"NAME" help:"${MASTER_KEY_WRAPPING}"`
+	TransitTokenFile     string `name:"transit-token-file" group:"settings" placeholder:"FILE" help:"${TRANSIT_TOKEN_FILE}"`
+	MasterKeyAgeIdentity string `name:"master-key-age-identity-file" group:"settings" placeholder:"FILE" help:"${MASTER_KEY_AGE_IDENTITY_FILE}"`
 	LogSigningKeyFile    string `name:"log-signing-key-file" group:"settings" placeholder:"FILE" help:"${LOG_SIGNING_KEY_FILE}"`
 	NewMasterKeyFile     string `name:"new-master-key-file" group:"settings" placeholder:"FILE" help:"${NEW_MASTER_KEY_FILE}"`
 	AdminEmail           string `name:"admin-email" group:"settings" placeholder:"ADDRESS" help:"${ADMIN_EMAIL}"`
