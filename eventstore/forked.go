@@ -34,30 +34,37 @@ func forking(lost domain.LogForked) domain.Append {
 	}
 }
 
-// Forked tells whether an event, whose code holds, says that the events of a checkpoint
-// were lost. The role of the transaction sees the events of all tenants.
-func (r *Reader) Forked(ctx context.Context, db Querier, origin string, size int64, root string) (bool, error) {
+// Forked is an event that says that the events of a checkpoint were lost.
+type Forked struct {
+	domain.LogForked
+
+	Position int64
+}
+
+// Forks lists the events, whose codes hold, that say that the events of a checkpoint were
+// lost. The role of the transaction sees the events of all tenants.
+func (r *Reader) Forks(ctx context.Context, db Querier) ([]Forked, error) {
 	const sql = "select " + columns + ` from trust.events
 		where tenant_id = $1 and stream_type = $2 and stream_id = $3 order by version`
 
 	stream := domain.Forks()
 	rows, err := collect(db.Query(ctx, sql, domain.PlatformTenant().UUID, string(stream.Type), [16]byte(stream.ID)))
 	if err != nil {
-		return false, Unavailable(err)
+		return nil, Unavailable(err)
 	}
 	if err := r.vault.check(ctx, rows, askingOf(db)); err != nil {
-		return false, err
+		return nil, err
 	}
 	events, err := withheld(rows)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 
+	var all []Forked
 	for _, e := range events {
-		lost, is := e.Event.(*domain.LogForked)
-		if is && lost.Origin == origin && lost.Size == size && lost.Root == root {
-			return true, nil
+		if lost, is := e.Event.(*domain.LogForked); is {
+			all = append(all, Forked{*lost, e.Position})
 		}
 	}
-	return false, nil
+	return all, nil
 }

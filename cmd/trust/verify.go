@@ -48,22 +48,31 @@ func (verifyCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return exit.Explain(err)
 	}
-	signed, err := verifySeal(ctx, p, o, held)
+	sealed, err := verifySeal(ctx, p, o, held)
 	if err != nil {
 		return err
 	}
 
 	if _, err = fmt.Fprintf(p.stdout,
 		"%d events verified: every code holds, positions and versions without a gap, read tables equal to a replay, "+
-			"%d checkpoints equal to the log\n", events, signed); err != nil {
+			"%d checkpoints equal to the log%s\n", events, sealed.Checkpoints, lostOf(sealed)); err != nil {
 		return err
 	}
 	return errors.Join(unread, notInFuture(ctx, o.pool))
 }
 
+// lostOf says which checkpoints an event excuses, so that whoever verifies asks why.
+func lostOf(v seal.Verified) string {
+	if v.Lost == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; the log does not begin with %d other checkpoints that were signed, as events log.forked.v1 in "+
+		"it say: what these cover was lost", v.Lost)
+}
+
 // verifySeal hashes the log anew, and compares it with every checkpoint, the one that is
-// kept in DATA_DIR among them. It returns how many the database has.
-func verifySeal(ctx context.Context, p *program, o *opened, held []proof.Checkpoint) (signed int64, err error) {
+// kept in DATA_DIR among them.
+func verifySeal(ctx context.Context, p *program, o *opened, held []proof.Checkpoint) (seal.Verified, error) {
 	bar := newProgress(p.stderr, -1, "events")
 	bar.Describe("the tree")
 	done, err := seal.Verify(ctx, o.pool, o.reader, func(done, total int64) {
@@ -73,8 +82,8 @@ func verifySeal(ctx context.Context, p *program, o *opened, held []proof.Checkpo
 	_ = bar.Finish()
 
 	if difference, ok := errors.AsType[*seal.Difference](err); ok {
-		return 0, exit.NotSo("%v; copy the database before anything else: docs/operator.md, Proof, says what to do",
+		return done, exit.NotSo("%v; copy the database before anything else: docs/operator.md, Proof, says what to do",
 			difference)
 	}
-	return done.Checkpoints, exit.Explain(err)
+	return done, exit.Explain(err)
 }

@@ -130,7 +130,7 @@ func TestADecisionIsProvenWhateverBecameOfIt(t *testing.T) {
 		"claimed": {[]domain.Event{&domain.ConsentClaimed{Decision: claimed, Claim: domain.ConsentClaim{
 			Decided: domain.OutcomeGranted, Grade: domain.GradeDocumented, Source: "an old list", Line: 12,
 			FileSHA256: strings.Repeat("cd", 32),
-		}}}, []string{`Another system ("an old list") claims`, "When the words were published is not in the file"}},
+		}}}, []string{`Another system ("an old list") claims`, "Which words were shown is not known"}},
 	} {
 		who := person()
 		w.decides(t, who, c.events...)

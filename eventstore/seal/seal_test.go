@@ -286,6 +286,81 @@ func TestALogThatLostEventsIsSignedOnlyUnderAnotherOriginThatNamesTheOldHead(t *
 		t.Errorf("still halted: %s", state.Error)
 	}
 	must(t, w.verify(t, lost.Checkpoint))
+
+	// Back under the first name, all that the database and its copy still know would fit.
+	w.origin = origin
+	w.start(t)
+	w.grow(t, 1)
+	must(t, w.seal(t, w.head(t)))
+	w.refuses(t, "events were lost under this origin, as event 27 says")
+}
+
+// An operator who names a lost checkpoint under the origin that goes on would excuse any
+// change: whoever verifies is told, also how many checkpoints an event excuses.
+func TestAnEventThatNamesALossExcusesNothingUnderTheSameOrigin(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.grow(t, 5)
+	changed := w.sign(t)
+	w.exec(t, "update trust.events set metadata = (metadata::text || ' ')::json where position = 3")
+	if err := w.verify(t); err == nil {
+		t.Error("the change is not noticed at all")
+	}
+
+	must(t, pgx.BeginFunc(t.Context(), w.db.Superuser(t), func(tx pgx.Tx) error {
+		_, err := w.reader.Fork(t.Context(), tx, seal.ForkOf(changed.Checkpoint))
+		return err
+	}))
+	done, err := seal.Verify(t.Context(), w.projector, w.reader, nil, changed.Checkpoint)
+	if err != nil || done.Lost != 1 || done.Checkpoints != 0 {
+		t.Errorf("with the event alone: %+v (%v)", done, err)
+	}
+
+	next := proof.Checkpoint{Origin: origin, Size: 7, Root: w.reference(t, 7)}
+	log, err := proof.NewSigner(origin, w.seeds)
+	must(t, err)
+	note, err := log.Sign(next, time.Now())
+	must(t, err)
+	w.exec(t, `insert into trust.log_checkpoints (number, origin, size, root, note) values (2, $1, 7, $2, $3)`, origin,
+		next.Root[:], string(note))
+	err = w.verify(t)
+	if err == nil || !strings.Contains(err.Error(), "event 7: says that events were lost under the origin") {
+		t.Errorf("with the next checkpoint: %v", err)
+	}
+}
+
+// Of several processes that seal, each keeps a copy outside of what any of them signed:
+// so none of them goes on behind it when the database has lost it.
+func TestEachProcessKeepsOutsideWhatAnotherSigned(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	other := *w
+	other.start(t)
+	first := w.sign(t)
+	must(t, other.signer.Sign(t.Context()))
+	w.grow(t, 3)
+	second := w.sign(t)
+	must(t, other.signer.Sign(t.Context()))
+	if string(other.kept) != second.Note {
+		t.Errorf("the other process keeps %q", other.kept)
+	}
+
+	// What does not fit the log replaces no copy.
+	w.exec(t, `insert into trust.log_checkpoints (number, origin, size, root, note)
+		select 3, origin, size + 1, root, note from trust.log_checkpoints where number = 2`)
+	other.refuses(t, "checkpoint of 5 events was published")
+	if string(other.kept) != second.Note {
+		t.Errorf("it keeps %q, which does not fit", other.kept)
+	}
+
+	w.exec(t, `delete from trust.events where position > 1`)
+	w.exec(t, `delete from trust.log_checkpoints where number > 1`)
+	w.exec(t, `update trust.checkpoints set position = 1, event_position = 1, event_id = trust.event_at(1)`)
+	other.start(t)
+	other.refuses(t, "a checkpoint of 4 events was published under this origin")
+	if first.Size != 1 {
+		t.Errorf("the first has %d events", first.Size)
+	}
 }
 
 func TestAnotherKeySignsOnlyOnceItIsMadeKnown(t *testing.T) {

@@ -58,7 +58,8 @@ func DefaultOrigin(ctx context.Context, db eventstore.Querier) (string, error) {
 type Signer struct {
 	config SignerConfig
 	sealer *Sealer
-	proven bool // the log and the key were right once
+	proven bool   // the log and the key were right once
+	copied string // the newest checkpoint that this process has looked at for its copy outside
 }
 
 // NewSigner returns the signer beside a sealer.
@@ -163,20 +164,45 @@ func (s *Signer) signIn(ctx context.Context, tx pgx.Tx) error {
 		return err
 	}
 	grown := position > 0 && (newest.Origin != signer.Name() || int64(newest.Size) != position)
-	if !grown && s.proven && s.sealer.refused.Load() == nil {
+	if !grown && s.proven && s.copied == newest.Note && s.sealer.refused.Load() == nil {
 		return nil
 	}
 
-	sealed, err := s.fits(ctx, tx, signer.Name(), uint64(position), newest.Checkpoint)
+	outside, err := s.kept()
 	if err != nil {
 		return err
 	}
-	if grown && sealed {
-		if err := s.publish(ctx, tx, signer, uint64(position)); err != nil {
-			return err
-		}
+	sealed, err := s.fits(ctx, tx, signer.Name(), uint64(position), newest.Checkpoint, outside)
+	if err != nil {
+		return err
+	}
+	switch {
+	case grown && sealed:
+		err = s.publish(ctx, tx, signer, uint64(position))
+	case sealed:
+		err = s.copyOut(newest, outside)
+	}
+	if err != nil {
+		return err
 	}
 	return s.goOn(ctx, tx, position)
+}
+
+// copyOut keeps outside what another process has signed, so that each of them knows later
+// what was ever shown, not only what it has signed itself.
+func (s *Signer) copyOut(newest Signed, outside proof.Checkpoint) error {
+	s.copied = newest.Note
+	if newest.Size == 0 || newest.Origin == outside.Origin && newest.Size <= outside.Size {
+		return nil
+	}
+	return s.keepOutside([]byte(newest.Note))
+}
+
+func (s *Signer) keepOutside(note []byte) error {
+	if err := s.config.Keep(note); err != nil {
+		return &Refusal{fmt.Sprintf("a copy of the checkpoint cannot be kept: %v", err)}
+	}
+	return nil
 }
 
 func refuseBackwards(err error) error {
@@ -246,12 +272,8 @@ func (s *Signer) kept() (proof.Checkpoint, error) {
 // to anybody, as the database and the copy outside of it have them, unless an event says
 // that they were lost. sealed tells that everything is sealed that they cover.
 func (s *Signer) fits(
-	ctx context.Context, tx pgx.Tx, origin string, size uint64, newest proof.Checkpoint,
+	ctx context.Context, tx pgx.Tx, origin string, size uint64, newest, outside proof.Checkpoint,
 ) (sealed bool, err error) {
-	outside, err := s.kept()
-	if err != nil {
-		return false, err
-	}
 	end, err := eventstore.Head(ctx, tx)
 	if err != nil {
 		return false, err
@@ -274,7 +296,10 @@ func (s *Signer) fits(
 			return false, err
 		}
 	}
-	return sealed, nil
+	if !sealed || s.proven && newest.Origin == origin {
+		return sealed, nil
+	}
+	return true, s.neverLost(ctx, tx, origin)
 }
 
 // strays returns why a log that ends at a position does not begin with what a checkpoint
@@ -365,8 +390,27 @@ func ForkOf(head proof.Checkpoint) domain.LogForked {
 
 // isNamed tells whether an event says that what a checkpoint covers was lost.
 func isNamed(ctx context.Context, db eventstore.Querier, r *eventstore.Reader, head proof.Checkpoint) (bool, error) {
+	forks, err := r.Forks(ctx, db)
+	return names(forks, head), err
+}
+
+func names(forks []eventstore.Forked, head proof.Checkpoint) bool {
 	lost := ForkOf(head)
-	return r.Forked(ctx, db, lost.Origin, lost.Size, lost.Root)
+	return slices.ContainsFunc(forks, func(f eventstore.Forked) bool { return f.LogForked == lost })
+}
+
+// neverLost refuses an origin of which the log says that events were lost under it: what
+// others hold of it would be contradicted, whatever this database and its copy still
+// know.
+func (s *Signer) neverLost(ctx context.Context, tx pgx.Tx, origin string) error {
+	forks, err := s.config.Reader.Forks(ctx, tx)
+	for _, f := range forks {
+		if f.Origin == origin {
+			return &Refusal{fmt.Sprintf("events were lost under this origin, as event %d says, so nothing is ever "+
+				"signed under it again; start with another LOG_ORIGIN", f.Position)}
+		}
+	}
+	return err
 }
 
 // publish signs the tree of a size, and keeps the checkpoint outside before anybody can
@@ -385,10 +429,8 @@ func (s *Signer) publish(ctx context.Context, tx pgx.Tx, signer *proof.Signer, s
 	if err := addSigned(ctx, tx, c, note); err != nil {
 		return err
 	}
-	if err := s.config.Keep(note); err != nil {
-		return &Refusal{fmt.Sprintf("a copy of the checkpoint cannot be kept: %v", err)}
-	}
-	return nil
+	s.copied = string(note)
+	return s.keepOutside(note)
 }
 
 // goOn ends a halt that was the signer's, in this process or in one before it.

@@ -23,7 +23,12 @@ type Beginner interface {
 }
 
 // Verified counts what Verify checked.
-type Verified struct{ Events, Checkpoints int64 }
+type Verified struct {
+	Events      int64
+	Checkpoints int64 // of the database that the log begins with
+	// Lost are those of all others: what they cover was lost, as the log itself says.
+	Lost int64
+}
 
 // page is how many events Verify reads at once.
 const page = 5000
@@ -44,7 +49,7 @@ func Verify(
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
 
 	v := verifier{
-		tx: tx, reader: r, held: held, factory: compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren},
+		tx: tx, reader: r, held: held, lost: map[string]bool{}, factory: compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren},
 	}
 	v.tree = v.factory.NewEmptyRange(0)
 	if err := v.begin(ctx); err != nil {
@@ -70,12 +75,14 @@ type verifier struct {
 	reader  *eventstore.Reader
 	held    []proof.Checkpoint
 	keys    map[string][]proof.Key // by origin
+	forks   []eventstore.Forked
 	factory compact.RangeFactory
 	tree    *compact.Range
 
 	head, sealed int64
-	good         int64       // events up to here are those that were sealed or signed
-	strays       []stray     // checkpoints that an event may yet excuse
+	good         int64   // events up to here are those that were sealed or signed
+	strays       []stray // checkpoints that an event may yet excuse
+	lost         map[string]bool
 	wrong        *Difference // a stored hash that does not fit; whose fault it is, a checkpoint tells
 }
 
@@ -91,6 +98,9 @@ func (v *verifier) begin(ctx context.Context) (err error) {
 		return err
 	}
 
+	if v.forks, err = v.reader.Forks(ctx, v.tx); err != nil {
+		return err
+	}
 	all, err := AllKeys(ctx, v.tx)
 	if err != nil {
 		return err
@@ -143,7 +153,7 @@ func (v *verifier) read(ctx context.Context, upTo int64) error {
 	}
 
 	for _, s := range v.strays {
-		if err := v.unlessLost(ctx, s.of, s.what); err != nil {
+		if err := v.unlessLost(s.of, s.what); err != nil {
 			return err
 		}
 	}
@@ -206,9 +216,16 @@ func (v *verifier) add(leaf proof.Hash, hashes map[place]proof.Hash) (err error)
 	return errors.Join(err, grow)
 }
 
+// signed is a checkpoint that is compared with the log.
+type signed struct {
+	proof.Checkpoint
+
+	here bool // in this database, not elsewhere
+}
+
 // signedIn returns the checkpoints that end in a range, smallest first: those that were
 // signed here, once their signatures are proven, and those that are held elsewhere.
-func (v *verifier) signedIn(ctx context.Context, after, upTo int64) ([]proof.Checkpoint, error) {
+func (v *verifier) signedIn(ctx context.Context, after, upTo int64) ([]signed, error) {
 	rows, err := v.tx.Query(ctx, selectSigned+"where size > $1 and size <= $2 order by size", after, upTo)
 	if err != nil {
 		return nil, eventstore.Unavailable(err)
@@ -218,28 +235,26 @@ func (v *verifier) signedIn(ctx context.Context, after, upTo int64) ([]proof.Che
 		return nil, eventstore.Unavailable(err)
 	}
 
-	var all []proof.Checkpoint
+	var all []signed
 	for _, s := range stored {
 		opened, err := proof.Open([]byte(s.Note), v.keys[s.Origin]...)
 		if err != nil || opened.Text() != s.Text() || len(opened.By) < 2 {
 			return nil, &Difference{What: fmt.Sprintf(
 				"checkpoint %d, of %d events, is not as it was signed", s.Number, s.Size)}
 		}
-		all = append(all, s.Checkpoint)
+		all = append(all, signed{s.Checkpoint, true})
 	}
-	v.Checkpoints += int64(len(all))
-
 	for _, c := range v.held {
 		if int64(c.Size) > after && int64(c.Size) <= upTo {
-			all = append(all, c)
+			all = append(all, signed{c, false})
 		}
 	}
-	slices.SortStableFunc(all, func(a, b proof.Checkpoint) int { return cmp.Compare(a.Size, b.Size) })
+	slices.SortStableFunc(all, func(a, b signed) int { return cmp.Compare(a.Size, b.Size) })
 	return all, nil
 }
 
 // compare compares the tree so far with a checkpoint of as many events.
-func (v *verifier) compare(c proof.Checkpoint) error {
+func (v *verifier) compare(c signed) error {
 	root, err := v.tree.GetRootHash(nil)
 	if err != nil {
 		return err
@@ -250,11 +265,27 @@ func (v *verifier) compare(c proof.Checkpoint) error {
 			return v.wrong
 		}
 		v.good = v.Events
-		return nil
+		if c.here {
+			v.Checkpoints++
+		}
+		return v.afterLoss(c.Checkpoint)
 	}
 
 	what := fmt.Sprintf("the log does not fit the checkpoint of %d events: %s", c.Size, v.stray(v.Events))
-	v.strays = append(v.strays, stray{c, what})
+	v.strays = append(v.strays, stray{c.Checkpoint, what})
+	return nil
+}
+
+// afterLoss refuses a checkpoint that was signed under an origin after an event had said
+// that events were lost under it. Otherwise that event would excuse any change: under one
+// name there would be two logs.
+func (v *verifier) afterLoss(c proof.Checkpoint) error {
+	for _, f := range v.forks {
+		if f.Origin == c.Origin && f.Position <= int64(c.Size) {
+			return &Difference{Position: f.Position, What: fmt.Sprintf("says that events were lost under the origin %s, "+
+				"and a checkpoint of %d events was signed under it all the same", c.Origin, c.Size)}
+		}
+	}
 	return nil
 }
 
@@ -266,12 +297,13 @@ type stray struct {
 
 // unlessLost returns a difference from a checkpoint, unless an event says that what the
 // checkpoint covers was lost.
-func (v *verifier) unlessLost(ctx context.Context, c proof.Checkpoint, what string) error {
-	named, err := isNamed(ctx, v.tx, v.reader, c)
-	if err != nil || named {
-		return err
+func (v *verifier) unlessLost(c proof.Checkpoint, what string) error {
+	if !names(v.forks, c) {
+		return &Difference{What: what}
 	}
-	return &Difference{What: what}
+	v.lost[c.Text()] = true
+	v.Lost = int64(len(v.lost))
+	return nil
 }
 
 func (v *verifier) stray(upTo int64) string {
@@ -292,7 +324,7 @@ func (v *verifier) end(ctx context.Context) error {
 	for _, c := range v.held {
 		if int64(c.Size) > v.head {
 			what := fmt.Sprintf("the log ends at %d, and a checkpoint of %d events was published", v.head, c.Size)
-			if err := v.unlessLost(ctx, c, what); err != nil {
+			if err := v.unlessLost(c, what); err != nil {
 				return err
 			}
 		}
@@ -304,7 +336,7 @@ func (v *verifier) end(ctx context.Context) error {
 	}
 	for _, c := range beyond {
 		what := fmt.Sprintf("the log ends at %d, and a checkpoint of %d events was signed", v.head, c.Size)
-		if err := v.unlessLost(ctx, c, what); err != nil {
+		if err := v.unlessLost(c.Checkpoint, what); err != nil {
 			return err
 		}
 	}
