@@ -79,8 +79,8 @@ func (l logWatchCmd) Run(ctx context.Context, p *program) error {
 
 	if seen.Consistent {
 		err = l.keep(watchState{Policy: policy.Text(), Checkpoint: string(seen.Signed), SeenAt: time.Now().UTC()})
-	} else if fault.Shown != nil {
-		err = wholefile.Write(l.State+".fault", string(fault.Shown))
+	} else {
+		err = l.keepFault(fault)
 	}
 	if err != nil {
 		return exit.Unreachable(err, "cannot keep what was seen")
@@ -119,6 +119,18 @@ func (l logWatchCmd) keep(state watchState) error {
 		return err
 	}
 	return wholefile.Write(l.State, string(text)+"\n")
+}
+
+// keepFault keeps what proves a fault to others: the checkpoint that shows it, and, if a
+// witness has that, the one that the log showed here.
+func (l logWatchCmd) keepFault(fault *monitor.FaultError) error {
+	var err error
+	for ending, note := range map[string][]byte{".fault": fault.Shown, ".fault.here": fault.Beside} {
+		if note != nil {
+			err = errors.Join(err, wholefile.Write(l.State+ending, string(note)))
+		}
+	}
+	return err
 }
 
 // policy returns whom to believe: as the command line says, or else as at the last use.
@@ -188,7 +200,11 @@ func (l logWatchCmd) report(p *program, w watched, fault *monitor.FaultError) er
 	if err != nil || fault == nil {
 		return err
 	}
-	if !w.Consistent && fault.Shown != nil {
+	switch {
+	case !w.Consistent && fault.Beside != nil:
+		return exit.NotSo("%[1]s; the checkpoint of the witness is kept in %[2]s.fault, and the one that the log shows "+
+			"here in %[2]s.fault.here: together they prove it", fault.Text, l.State)
+	case !w.Consistent && fault.Shown != nil:
 		return exit.NotSo("%s; the checkpoint that shows it is kept in %s.fault", fault.Text, l.State)
 	}
 	return exit.NotSo("%s", fault.Text)

@@ -17,6 +17,7 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 	"github.com/salga-trust/engine/proof"
 	"github.com/salga-trust/engine/proof/logtest"
+	"github.com/salga-trust/engine/proof/monitor"
 	"github.com/salga-trust/engine/proof/witness"
 )
 
@@ -164,4 +165,17 @@ func TestLogWatch(t *testing.T) {
 	must(t, os.Remove(state))
 	watch("--key", key[0].Vkey()).expect(t, exit.CodeUnreachable, "does not answer")
 	s.run("log", "watch", "trust.example", "--state", state, "--key", key[0].Vkey()).expect(t, exit.CodeUsage, "no URL")
+}
+
+// Two trees that the log signed prove what it did only together.
+func TestBothTreesOfASplitViewAreKept(t *testing.T) {
+	t.Parallel()
+	watch := logWatchCmd{State: filepath.Join(t.TempDir(), "state")}
+	shown, beside := logtest.Grown(9, 2, "x").Signed(t), logtest.Grown(9, 9, "").Signed(t)
+	must(t, watch.keepFault(&monitor.FaultError{Shown: shown, Beside: beside}))
+	for ending, want := range map[string][]byte{".fault": shown, ".fault.here": beside} {
+		if text, err := os.ReadFile(watch.State + ending); err != nil || string(text) != string(want) {
+			t.Errorf("%s: %q (%v)", ending, text, err)
+		}
+	}
 }

@@ -17,8 +17,11 @@ import (
 // FaultError is what a log does that it must not do.
 type FaultError struct {
 	Text string
-	// Shown is the signed checkpoint that shows it; nil: none does.
+	// Shown is the signed checkpoint that shows it; nil: none was read.
 	Shown []byte
+	// Beside is the one that it contradicts, unless that was seen before: the log showed
+	// it to us now, and Shown to a witness. Both carry the log's signature.
+	Beside []byte
 }
 
 // Error implements error.
@@ -87,10 +90,14 @@ func (m *Monitor) Look(ctx context.Context, before []byte) (Seen, error) {
 		return seen, err
 	}
 
-	if err := m.continues(ctx, seen, before); err != nil {
-		return seen, err
+	err = m.continues(ctx, seen, before)
+	if err == nil {
+		err = m.agrees(ctx, &seen)
 	}
-	if err := m.agrees(ctx, &seen); err != nil {
+	if fault, is := errors.AsType[*FaultError](err); is && fault.Shown == nil {
+		fault.Shown = seen.Signed // it covers what the log does not show
+	}
+	if err != nil {
 		return seen, err
 	}
 	seen.Consistent = true
@@ -247,7 +254,11 @@ func (m *Monitor) agrees(ctx context.Context, seen *Seen) error {
 		if older.Size > newer.Size {
 			older, newer, who = ours, theirs.Checkpoint, "we were shown"
 		}
-		if err := m.begins(ctx, older, newer, who, text); err != nil {
+		err = m.begins(ctx, older, newer, who, text)
+		if fault, is := errors.AsType[*FaultError](err); is {
+			fault.Shown, fault.Beside = text, seen.Signed
+		}
+		if err != nil {
 			return err
 		}
 	}

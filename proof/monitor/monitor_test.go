@@ -1,6 +1,7 @@
 package monitor_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -269,10 +270,20 @@ func TestASplitViewIsFoundByAskingTheWitnesses(t *testing.T) {
 		policy(other, atOther)
 		seen, err := s.show(honest, byOne).look(nil)
 		fault(t, name, err, c.want)
+		f, is := errors.AsType[*monitor.FaultError](err)
+		if is && (bytes.Equal(f.Shown, f.Beside) || !signedByTheLog(t, f.Shown) || !signedByTheLog(t, f.Beside)) {
+			t.Errorf("%s: not both trees are kept: %q and %q", name, f.Shown, f.Beside)
+		}
 		if seen.Consistent != (c.want == "") || len(seen.Cosigned) != 1 || seen.Cosigned[0] != "A" {
 			t.Errorf("%s: %+v", name, seen)
 		}
 	}
+}
+
+func signedByTheLog(t *testing.T, note []byte) bool {
+	t.Helper()
+	_, err := proof.Open(note, logtest.Signer(t, logtest.Origin).LogKeys()...)
+	return err == nil
 }
 
 func TestTooFewCosignaturesAreAFaultOnceTheyHadTheirTime(t *testing.T) {
