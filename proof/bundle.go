@@ -205,12 +205,30 @@ type signedBundle struct {
 // is ErrUnreadable.
 func ParseBundle(data []byte) (Bundle, error) {
 	b, err := parseBundle(data)
-	return b.Bundle, err
+	if err != nil {
+		return Bundle{}, brief(err)
+	}
+	return b.Bundle, nil
+}
+
+// maxParts bounds the values of a bundle: one of 1000 events has 20 000. Without it 16 MB
+// of nothing but brackets would take gigabytes of memory.
+const maxParts = 1 << 17
+
+// parts returns how many values a text can have, if it is JSON, or more.
+func parts(data []byte) (n int) {
+	for _, sign := range []string{",", "[", "{"} {
+		n += bytes.Count(data, []byte(sign))
+	}
+	return n
 }
 
 func parseBundle(data []byte) (signedBundle, error) {
 	if len(data) > MaxBundle {
 		return signedBundle{}, unreadable("a bundle of more than %d MB is not read", MaxBundle>>20)
+	}
+	if parts(data) > maxParts {
+		return signedBundle{}, unreadable("a bundle of more than %d values is not read", maxParts)
 	}
 	canonical, err := jcs.Transform(data)
 	if err != nil {

@@ -223,6 +223,41 @@ func TestABundleProvesADecisionAndWhatBecameOfIt(t *testing.T) {
 	}
 }
 
+// The sentence says who decided, for whom, with whom, and when and by whom that was
+// recorded: what a court asks first.
+func TestTheDecisionIsToldAsTheEventsTellIt(t *testing.T) {
+	t.Parallel()
+	const granted, claimed, annulled = "consent.granted.v1", "consent.claimed.v1", "consent.annulled.v1"
+	change := func(pairs ...string) string { return strings.NewReplacer(pairs...).Replace(grant("")) }
+	forChild := []string{`"given_by":"self"`, `"given_by":"competent_person"`}
+	person := exampleHeader().StreamID.String()
+
+	for name, c := range map[string]struct{ eventType, payload, cause, says string }{
+		"by themselves": {granted, grant(""), "", "Person " + person + ` agreed to the purpose "newsletter" of the ` +
+			"municipality " + exampleHeader().Tenant.String()},
+		"recorded": {granted, grant(""), "", `channel "web"; recorded by the person on 1 April 2026, 08:05:07 UTC`},
+		"by staff": {granted, change(`"recorded_by":"self"`, `"recorded_by":"staff"`), "",
+			"recorded by the municipality's staff on"},
+		"for a child": {granted, change(forChild...), "", "For person " + person + " a competent person agreed to"},
+		"claimed for a child": {claimed, change(append(forChild, `"basis"`,
+			`"claim":{"decided":"granted","source":"SAP"},"basis"`)...), "",
+			`Another system ("SAP") claims that for person ` + person + " a competent person agreed to"},
+		"annulled": {granted, grant(""), `""`, "and counts for nothing"},
+		"moved":    {granted, grant(""), `"merged"`, "was moved to another record of the same person on"},
+	} {
+		w := newWorld(t)
+		w.append(c.eventType, c.payload)
+		if c.cause != "" {
+			w.append(annulled, fmt.Sprintf(`{"consent_id":%q,"purpose":"newsletter","entry":"decision","annuls":%q,`+
+				`"cause":%s}`, consentID(), w.stream[0].EventID, c.cause))
+		}
+		r, err := proof.Check(w.file(w.bundle(w.policy())), w.policy())
+		if err != nil || !strings.Contains(r.Decision, c.says) {
+			t.Errorf("%s: %q (%v)", name, r.Decision, err)
+		}
+	}
+}
+
 // Absence is never called proven, and neither is what only the issuer says.
 func TestAReportSaysWhatIsNotProven(t *testing.T) {
 	t.Parallel()
@@ -237,7 +272,8 @@ func TestAReportSaysWhatIsNotProven(t *testing.T) {
 	}
 	for _, want := range []string{
 		"no more events is not proven", "accountable absence", "issuer's word", "No witness",
-		"after that statement",
+		"after that statement", "recorded on 1 April 2026, 08:05:15 UTC, states that the stream ended at version 1",
+		"When each event was recorded is what the log says", "a later notice of the purpose asked everybody anew", `the responsible party is "Mangaung", code "MAN"`,
 	} {
 		if !strings.Contains(not, want) {
 			t.Errorf("it does not say %q:\n%s", want, not)
@@ -254,6 +290,16 @@ func TestAReportSaysWhatIsNotProven(t *testing.T) {
 	r, err = proof.Check(w.file(w.bundle(w.policy())), w.policy())
 	if err != nil || !strings.Contains(strings.Join(r.DoesNot, " "), "When the words were published") {
 		t.Errorf("without a notice: %+v (%v)", r, err)
+	}
+
+	w = newWorld(t)
+	w.append("consent.granted.v1", strings.Replace(grant(""), english, "", 1))
+	for _, notice := range []*proof.Evidence{w.notice, nil} {
+		w.notice = notice
+		r, err = proof.Check(w.file(w.bundle(w.policy())), w.policy())
+		if err != nil || !strings.Contains(strings.Join(r.DoesNot, " "), "Which words were shown is not known") {
+			t.Errorf("without words: %+v (%v)", r, err)
+		}
 	}
 }
 
@@ -435,10 +481,64 @@ func TestAStrangerIsNotBelieved(t *testing.T) {
 		}
 	}
 
-	// After a rotation old bundles are believed by a policy that still lists the old key.
-	renewed := proof.LogPolicy(append(stranger.LogKeys(), w.log.LogKeys()[0])...)
-	if r, err := proof.Check(w.file(b), renewed); err != nil || len(r.Keys) != 1 {
+	// After a rotation old bundles are believed by a policy that lists the old keys.
+	renewed := proof.LogPolicy(append(stranger.LogKeys(), w.log.LogKeys()...)...)
+	if r, err := proof.Check(w.file(b), renewed); err != nil || len(r.Keys) != 2 {
 		t.Errorf("after a rotation: %+v (%v)", r, err)
+	}
+}
+
+// Whoever has broken one of the two algorithms forges nothing: a policy that lists keys
+// of both wants a signature of each, on the checkpoint and on the bundle. One that lists
+// a single key asks for no more.
+func TestNeitherAlgorithmAloneIsBelievedByAPolicyThatListsBoth(t *testing.T) {
+	t.Parallel()
+	honest, stranger := seeds(1), seeds(66)
+	for i, broken := range []proof.Seeds{
+		{Ed25519: honest.Ed25519, MLDSA44: stranger.MLDSA44}, {Ed25519: stranger.Ed25519, MLDSA44: honest.MLDSA44},
+	} {
+		w := granted(t)
+		forger, err := proof.NewSigner(origin, broken)
+		if err != nil {
+			t.Fatal(err)
+		}
+		both, one := w.policy(), proof.LogPolicy(w.log.LogKeys()[i])
+		theirs := w.bundle(both)
+
+		w.log = forger
+		for what, b := range map[string]proof.Bundle{"checkpoint": w.bundle(both), "bundle": theirs} {
+			file := w.file(b)
+			_, err := proof.Check(file, both)
+			if err == nil || !strings.Contains(err.Error(), "no such key of it has signed the "+what) {
+				t.Errorf("%d, the %s: %v", i, what, err)
+			}
+			if r, err := proof.Check(file, one); err != nil || len(r.Keys) != 1 {
+				t.Errorf("%d, the %s, by a policy with one key: %+v (%v)", i, what, r.Keys, err)
+			}
+		}
+	}
+}
+
+// A log whose times run backwards has put an event in later than it says.
+func TestAnEventWithAnEarlierTimeThanOneBeforeItIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, position := range map[string]int{"a decision": 0, "the statement": 1} {
+		w := granted(t)
+		w.issue()
+		for i, e := range []*proof.Evidence{&w.stream[0], w.end} {
+			if i == position {
+				e.RecordedAt = w.notice.RecordedAt.Add(-time.Microsecond)
+			}
+			leaf, err := e.Leaf()
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.tree.leaves[e.Index()] = leaf
+		}
+		_, err := proof.Check(w.file(w.bundle(w.policy())), w.policy())
+		if err == nil || !strings.Contains(err.Error(), "never run backwards") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
@@ -468,8 +568,13 @@ func TestWhatIsNoBundleIsUnreadable(t *testing.T) {
 		},
 		"an instant by +2": {strings.Replace(good, `.000000Z"`, `+00:00"`, 1), "no decision bundle"},
 		"not signed":       {unsigned(good), "not signed"},
-		"large":            {strings.Repeat(" ", proof.MaxBundle) + good, "16 MB"},
-		"100 MB":           {strings.Repeat(" ", 100<<20), "16 MB"},
+		"nothing but brackets": {
+			`{"type":"salga-trust/decision-bundle","version":1,"stream":[` + strings.Repeat("{},", 1<<16) + "{}]}",
+			"more than 131072 values",
+		},
+		"a long text": {strings.Replace(good, `"position":"`, `"position":"`+strings.Repeat("9", 1<<20), 1), "…"},
+		"large":       {strings.Repeat(" ", proof.MaxBundle) + good, "16 MB"},
+		"100 MB":      {strings.Repeat(" ", 100<<20), "16 MB"},
 	} {
 		if c.text == good {
 			t.Errorf("%s: the test changes nothing", name)
@@ -477,6 +582,9 @@ func TestWhatIsNoBundleIsUnreadable(t *testing.T) {
 		_, err := proof.Check([]byte(c.text), w.policy())
 		if !errors.Is(err, proof.ErrUnreadable) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", name, err)
+		}
+		if len(err.Error()) > 1100 {
+			t.Errorf("%s: the sentence has %d bytes", name, len(err.Error()))
 		}
 	}
 

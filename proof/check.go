@@ -1,8 +1,11 @@
 package proof
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	json "github.com/go-json-experiment/json"
@@ -40,7 +43,7 @@ func platformTenant() uuid.UUID { return uuid.UUID{15: 1, 6: 0x70, 8: 0x80} }
 func Check(data []byte, policy *Policy) (Report, error) {
 	b, err := parseBundle(data)
 	if err != nil {
-		return Report{}, err
+		return Report{}, brief(err)
 	}
 
 	own := policy == nil
@@ -48,12 +51,29 @@ func Check(data []byte, policy *Policy) (Report, error) {
 		policy = b.Policy
 	}
 	c := checker{signedBundle: b, policy: policy}
-	for _, step := range []func() error{c.checkpoint, c.signed, c.included, c.stream, c.receipt, c.notice, c.end} {
+	for _, step := range []func() error{
+		c.checkpoint, c.signed, c.included, c.stream, c.times, c.receipt, c.notice, c.end,
+	} {
 		if err := step(); err != nil {
-			return Report{}, err
+			return Report{}, brief(err)
 		}
 	}
 	return c.report(own), nil
+}
+
+// brief cuts a sentence of which a stranger wrote parts to what people read.
+func brief(err error) error {
+	const enough = 1000
+	text := err.Error()
+	if len(text) <= enough {
+		return err
+	}
+
+	text = strings.ToValidUTF8(text[:enough], "") + "…"
+	if errors.Is(err, ErrUnreadable) {
+		return unreadable("%s", text)
+	}
+	return errors.New(text)
 }
 
 // checker goes through a bundle, each step on the ground of those before.
@@ -77,25 +97,50 @@ const (
 )
 
 func (c *checker) checkpoint() (err error) {
-	c.believed, err = c.policy.Open(c.Checkpoint)
-	if err == nil && len(c.believed.Extensions) > 0 {
+	if c.believed, err = c.policy.Open(c.Checkpoint); err != nil {
+		return err
+	}
+	if len(c.believed.Extensions) > 0 {
 		return errors.New("the checkpoint has further lines, which the log never writes")
 	}
-	return err
+
+	var keys []Key
+	for _, by := range c.believed.LogKeys {
+		keys = append(keys, by.Key)
+	}
+	return c.byEveryAlgorithm("checkpoint", keys)
 }
 
 func (c *checker) signed() (err error) {
-	c.keys, err = c.verifySignatures(c.believed.Origin, c.policy)
-	return err
+	if c.keys, err = c.verifySignatures(c.believed.Origin, c.policy); err != nil {
+		return err
+	}
+	return c.byEveryAlgorithm("bundle", c.keys)
 }
 
-func (c *checker) included() error {
+// byEveryAlgorithm refuses what lacks the signature of an algorithm for which the policy
+// lists keys. The log always signs with both, so that neither is worth breaking alone:
+// that would be in vain if one were enough.
+func (c *checker) byEveryAlgorithm(what string, keys []Key) error {
+	if algorithm := c.policy.lacks(c.believed.Origin, keys); algorithm != "" {
+		return fmt.Errorf("the policy lists %[1]s for the log %[2]q, and no such key of it has signed the %[3]s: the "+
+			"log signs with both its keys, so the %[3]s is forged, or of a key that the policy does not list",
+			algorithm, c.believed.Origin, what)
+	}
+	return nil
+}
+
+// events are all in the bundle.
+func (c *checker) events() []Evidence {
 	all := append(c.Stream[:len(c.Stream):len(c.Stream)], c.StreamEnd)
 	if c.Notice != nil {
 		all = append(all, *c.Notice)
 	}
+	return all
+}
 
-	for _, e := range all {
+func (c *checker) included() error {
+	for _, e := range c.events() {
 		leaf, err := e.Leaf()
 		if err != nil {
 			return err
@@ -128,6 +173,20 @@ func (c *checker) stream() error {
 			return fmt.Errorf("the event at position %d stands after one with a higher position", e.Position)
 		}
 		last = e.Position
+	}
+	return nil
+}
+
+// times refuses events whose times run backwards: the log's never do. An event that was
+// put in later with an earlier time is found out like that, if it is among others here.
+func (c *checker) times() error {
+	all := c.events()
+	slices.SortStableFunc(all, func(a, b Evidence) int { return cmp.Compare(a.Position, b.Position) })
+	for i, e := range all[1:] {
+		if before := all[i]; e.RecordedAt.Before(before.RecordedAt) {
+			return fmt.Errorf("the event at position %d says that it was recorded before the one at position %d, and "+
+				"the log's times never run backwards", e.Position, before.Position)
+		}
 	}
 	return nil
 }
@@ -232,22 +291,23 @@ func (c *checker) report(own bool) Report {
 	return r
 }
 
-// decision says in words what was decided and what became of it.
+// decision says in words what was decided, who recorded it, and what became of it.
 func (c *checker) decision() string {
 	r := c.Receipt
-	verb := map[State]string{
-		Given: "agreed to", Refused: "refused", Withdrawn: "agreed to", Annulled: "had an entry recorded about",
-	}[r.State]
-	text := fmt.Sprintf("Person %s %s the purpose %q", r.SubjectID, verb, r.Purpose)
+	text := c.whoDecided()
 	if c.decided.isClaim() {
-		text = fmt.Sprintf("Another system (%q) claims that person %s %s the purpose %q",
-			r.Source, r.SubjectID, map[bool]string{true: "agreed to", false: "refused or ended"}[c.decided.outcome() ==
-				claimGranted], r.Purpose)
+		text = fmt.Sprintf("Another system (%q) claims that %s", r.Source, text)
+	} else {
+		text = strings.ToUpper(text[:1]) + text[1:]
 	}
-	text += fmt.Sprintf(" on %s (notice version %d, language %q, channel %q)", r.GivenAt, r.NoticeVersion, r.Language,
-		r.Channel)
+	text += fmt.Sprintf(" the purpose %q of %s on %s (notice version %d, language %q, channel %q; recorded%s on %s)",
+		r.Purpose, responsible(r.TenantID), r.GivenAt, r.NoticeVersion, r.Language, r.Channel, c.recordedBy(),
+		r.RecordedAt)
 
 	switch {
+	case r.AnnulledAt != nil && c.decided.annulledBy.movedAway():
+		text += fmt.Sprintf("; this entry was moved to another record of the same person on %s, and counts there",
+			*r.AnnulledAt)
 	case r.AnnulledAt != nil:
 		text += fmt.Sprintf("; this entry was annulled on %s and counts for nothing", *r.AnnulledAt)
 	case r.WithdrawnAt != nil:
@@ -259,6 +319,48 @@ func (c *checker) decision() string {
 		text += fmt.Sprintf("; a later decision about the purpose took its place on %s", *r.SupersededAt)
 	}
 	return text + "."
+}
+
+// whoDecided says who decided, for whom, and what.
+func (c *checker) whoDecided() string {
+	r := c.Receipt
+	verb := map[State]string{
+		Given: "agreed to", Refused: "refused", Withdrawn: "agreed to", Annulled: "had an entry recorded about",
+	}[r.State]
+	if c.decided.isClaim() {
+		verb = map[bool]string{true: "agreed to", false: "refused or ended"}[c.decided.outcome() == claimGranted]
+	}
+
+	if r.GivenBy == givenForAnother {
+		return fmt.Sprintf("for person %s a competent person %s", r.SubjectID, verb)
+	}
+	return fmt.Sprintf("person %s %s", r.SubjectID, verb)
+}
+
+// responsible says whose decisions a tenant's are. Its name is declared, and not proven.
+func responsible(tenant uuid.UUID) string {
+	if tenant == platformTenant() {
+		return "SALGA"
+	}
+	return "the municipality " + tenant.String()
+}
+
+// recordedBy says who recorded a decision; nothing, if the event does not say so. A claim
+// was imported, whatever it claims of that.
+func (c *checker) recordedBy() string {
+	recorded := c.Receipt.RecordedBy
+	switch {
+	case recorded == "" || c.decided.isClaim():
+		return ""
+	case recorded == "self":
+		return " by the person"
+	case recorded == "staff":
+		return " by the municipality's staff"
+	case recorded == "program":
+		return " by a program"
+	default:
+		return fmt.Sprintf(" by %q", recorded)
+	}
 }
 
 func (c *checker) holds(r Report) []string {
@@ -274,8 +376,8 @@ func (c *checker) holds(r Report) []string {
 	}
 	if c.words == asPublished {
 		holds = append(holds,
-			fmt.Sprintf("The words shown are those that were published as version %d, at position %d "+
-				"of the log.", r.Receipt.NoticeVersion, c.Notice.Position))
+			fmt.Sprintf("The words shown are those that were published as version %d, by %s, at position %d "+
+				"of the log.", r.Receipt.NoticeVersion, responsible(c.Notice.Tenant), c.Notice.Position))
 	}
 	if len(r.Witnesses) > 0 {
 		holds = append(holds, fmt.Sprintf("The checkpoint was cosigned by %s, as the policy names them.",
@@ -299,7 +401,7 @@ func (c *checker) doesNot(own bool) []string {
 	switch {
 	case c.words == otherWords && c.decided.Wording != "":
 		not = append(not, "The words shown are proven, and differ from those that were published.")
-	case c.words == otherWords:
+	case c.decided.Wording == "":
 		not = append(not, "Which words were shown is not known.")
 	case c.words == unpublished:
 		not = append(not, "When the words were published is not in the file: they are built in, or not known.")
@@ -307,11 +409,19 @@ func (c *checker) doesNot(own bool) []string {
 	if c.decided.isClaim() {
 		not = append(not, "It is a claim of another system: that the person decided so rests on that system's word.")
 	}
+	if c.Receipt.State == Given {
+		not = append(not, "Whether a later notice of the purpose asked everybody anew, which ends what was agreed to "+
+			"before, is not in the file: the log has that in the purpose's own events.")
+	}
 
+	declared := c.Receipt.Declared.Controller
 	return append(not,
 		fmt.Sprintf("That the stream has no more events is not proven. It is accountable absence: the event at "+
-			"position %d of the log states that the stream ended at version %d then, so a lie about it can be proven "+
-			"for ever.", c.StreamEnd.Position, len(c.Stream)),
+			"position %d of the log, recorded on %s, states that the stream ended at version %d then, so a lie about it "+
+			"can be proven for ever.", c.StreamEnd.Position, At(c.StreamEnd.RecordedAt), len(c.Stream)),
 		"What happened after that statement, and what was never entered, cannot be seen in any file.",
-		"What the receipt declares (controller, recipients, retention and the like) is the issuer's word.")
+		"When each event was recorded is what the log says: what is shown is that all of them were in it when the "+
+			"checkpoint was signed, in this order, and that their times do not run backwards.",
+		fmt.Sprintf("What the receipt declares (that the responsible party is %q, code %q; recipients, retention and the "+
+			"like) is the issuer's word.", declared.Name, declared.Code))
 }

@@ -35,6 +35,13 @@ const (
 	claimWithdrawn = "withdrawn"
 )
 
+// Who decided for somebody else, and why an entry was annulled although it was no error.
+const (
+	givenForAnother = "competent_person"
+	causeMerged     = "merged"
+	causeUnmerged   = "unmerged"
+)
+
 // decided is what the payloads of the events of a consent stream say, as far as a receipt
 // rests on it. It is written again here, from the frozen wire form of the events, so that
 // who verifies needs neither our domain nor our word.
@@ -54,6 +61,7 @@ type decided struct {
 	ValidUntil     time.Time `json:"valid_until"`
 	ValidityDays   int       `json:"validity_days"`
 	Annuls         uuid.UUID `json:"annuls"`
+	Cause          string    `json:"cause"`
 	Copy           *struct {
 		Position int64 `json:"position"`
 		Unstated bool  `json:"unstated"`
@@ -99,6 +107,10 @@ type act struct {
 }
 
 func (a *act) isClaim() bool { return a.EventType == typeClaimed }
+
+// movedAway reports whether an annulment says that the entry was no error: it belongs to
+// another record of the same person, and counts there.
+func (a *act) movedAway() bool { return a.Cause == causeMerged || a.Cause == causeUnmerged }
 
 // outcome returns what the act decides.
 func (a *act) outcome() string {

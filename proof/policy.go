@@ -263,6 +263,18 @@ func (p *Policy) Trusts(origin string, key Key) bool {
 	})
 }
 
+// lacks names an algorithm for which the policy lists keys of a log, but none of these;
+// empty: there is no such algorithm.
+func (p *Policy) lacks(origin string, signed []Key) string {
+	for _, l := range p.Logs {
+		sameKind := func(key Key) bool { return key.Algorithm() == l.Key.Algorithm() }
+		if l.Key.Name() == origin && !slices.ContainsFunc(signed, sameKind) {
+			return l.Key.Algorithm()
+		}
+	}
+	return ""
+}
+
 // Believed is a checkpoint that a policy accepts.
 type Believed struct {
 	Signed
