@@ -236,12 +236,16 @@ func TestTheDecisionIsToldAsTheEventsTellIt(t *testing.T) {
 		"by themselves": {granted, grant(""), "", "Person " + person + ` agreed to the purpose "newsletter" of the ` +
 			"municipality " + exampleHeader().Tenant.String()},
 		"recorded": {granted, grant(""), "", `channel "web"; recorded by the person on 1 April 2026, 08:05:07 UTC`},
-		"by staff": {granted, change(`"recorded_by":"self"`, `"recorded_by":"staff"`), "",
-			"recorded by the municipality's staff on"},
+		"by staff": {
+			granted, change(`"recorded_by":"self"`, `"recorded_by":"staff"`), "",
+			"recorded by the municipality's staff on",
+		},
 		"for a child": {granted, change(forChild...), "", "For person " + person + " a competent person agreed to"},
-		"claimed for a child": {claimed, change(append(forChild, `"basis"`,
-			`"claim":{"decided":"granted","source":"SAP"},"basis"`)...), "",
-			`Another system ("SAP") claims that for person ` + person + " a competent person agreed to"},
+		"claimed for a child": {
+			claimed, change(append(forChild, `"basis"`,
+				`"claim":{"decided":"granted","source":"SAP"},"basis"`)...), "",
+			`Another system ("SAP") claims that for person ` + person + " a competent person agreed to",
+		},
 		"annulled": {granted, grant(""), `""`, "and counts for nothing"},
 		"moved":    {granted, grant(""), `"merged"`, "was moved to another record of the same person on"},
 	} {

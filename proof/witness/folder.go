@@ -54,7 +54,11 @@ func openFolder(dir string) (*folder, error) {
 	return &folder{dir: dir, lock: lock, write: wholefile.Write}, nil
 }
 
-func (f *folder) close() error { return f.lock.Close() }
+// close gives the folder back, also if a process that is being started has a copy of the
+// lock until it runs.
+func (f *folder) close() error {
+	return errors.Join(syscall.Flock(int(f.lock.Fd()), syscall.LOCK_UN), f.lock.Close())
+}
 
 const (
 	checkpointEnding = ".checkpoint"
