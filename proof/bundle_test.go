@@ -91,9 +91,9 @@ func (w *world) publish(payload string) {
 }
 
 // issue states where the person's stream ends.
-func (w *world) issue() *proof.Evidence {
+func (w *world) issue() {
 	w.t.Helper()
-	return w.state(statement(len(w.stream)))
+	w.state(statement(len(w.stream)))
 }
 
 // statement is the payload that states the end of the person's stream.
@@ -102,13 +102,12 @@ func statement(version int) string {
 		`"stream_id":%q,"stream_version":%d}`, id("000000001234"), consentID(), exampleHeader().StreamID, version)
 }
 
-func (w *world) state(payload string) *proof.Evidence {
+func (w *world) state(payload string) {
 	w.t.Helper()
 	h := exampleHeader()
 	h.StreamType, h.EventType = "proof", "proof.issued.v1"
 	e := w.event(h, payload)
 	w.end = &e
-	return w.end
 }
 
 func (w *world) event(h proof.Header, payload string) proof.Evidence {
@@ -277,7 +276,8 @@ func TestAReportSaysWhatIsNotProven(t *testing.T) {
 	for _, want := range []string{
 		"no more events is not proven", "accountable absence", "issuer's word", "No witness",
 		"after that statement", "recorded on 1 April 2026, 08:05:15 UTC, states that the stream ended at version 1",
-		"When each event was recorded is what the log says", "a later notice of the purpose asked everybody anew", `the responsible party is "Mangaung", code "MAN"`,
+		"When each event was recorded is what the log says", "a later notice of the purpose asked everybody anew",
+		`the responsible party is "Mangaung", code "MAN"`,
 	} {
 		if !strings.Contains(not, want) {
 			t.Errorf("it does not say %q:\n%s", want, not)

@@ -417,11 +417,11 @@ func (c *checker) doesNot(own bool) []string {
 	declared := c.Receipt.Declared.Controller
 	return append(not,
 		fmt.Sprintf("That the stream has no more events is not proven. It is accountable absence: the event at "+
-			"position %d of the log, recorded on %s, states that the stream ended at version %d then, so a lie about it "+
-			"can be proven for ever.", c.StreamEnd.Position, At(c.StreamEnd.RecordedAt), len(c.Stream)),
+			"position %d of the log, recorded on %s, states that the stream ended at version %d then, so a lie about "+
+			"it can be proven for ever.", c.StreamEnd.Position, At(c.StreamEnd.RecordedAt), len(c.Stream)),
 		"What happened after that statement, and what was never entered, cannot be seen in any file.",
 		"When each event was recorded is what the log says: what is shown is that all of them were in it when the "+
 			"checkpoint was signed, in this order, and that their times do not run backwards.",
-		fmt.Sprintf("What the receipt declares (that the responsible party is %q, code %q; recipients, retention and the "+
-			"like) is the issuer's word.", declared.Name, declared.Code))
+		fmt.Sprintf("What the receipt declares (that the responsible party is %q, code %q; recipients, retention and "+
+			"the like) is the issuer's word.", declared.Name, declared.Code))
 }

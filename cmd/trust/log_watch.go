@@ -202,8 +202,8 @@ func (l logWatchCmd) report(p *program, w watched, fault *monitor.FaultError) er
 	}
 	switch {
 	case !w.Consistent && fault.Beside != nil:
-		return exit.NotSo("%[1]s; the checkpoint of the witness is kept in %[2]s.fault, and the one that the log shows "+
-			"here in %[2]s.fault.here: together they prove it", fault.Text, l.State)
+		return exit.NotSo("%[1]s; the checkpoint of the witness is kept in %[2]s.fault, and the one that the log "+
+			"shows here in %[2]s.fault.here: together they prove it", fault.Text, l.State)
 	case !w.Consistent && fault.Shown != nil:
 		return exit.NotSo("%s; the checkpoint that shows it is kept in %s.fault", fault.Text, l.State)
 	}

@@ -66,8 +66,8 @@ func lostOf(v seal.Verified) string {
 	if v.Lost == 0 {
 		return ""
 	}
-	return fmt.Sprintf("; the log does not begin with %d other checkpoints that were signed, as events log.forked.v1 in "+
-		"it say: what these cover was lost", v.Lost)
+	return fmt.Sprintf("; the log does not begin with %d other checkpoints that were signed, as events "+
+		"log.forked.v1 in it say: what these cover was lost", v.Lost)
 }
 
 // verifySeal hashes the log anew, and compares it with every checkpoint, the one that is

@@ -49,7 +49,8 @@ func Verify(
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
 
 	v := verifier{
-		tx: tx, reader: r, held: held, lost: map[string]bool{}, factory: compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren},
+		tx: tx, reader: r, held: held, lost: map[string]bool{},
+		factory: compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren},
 	}
 	v.tree = v.factory.NewEmptyRange(0)
 	if err := v.begin(ctx); err != nil {
@@ -282,8 +283,8 @@ func (v *verifier) compare(c signed) error {
 func (v *verifier) afterLoss(c proof.Checkpoint) error {
 	for _, f := range v.forks {
 		if f.Origin == c.Origin && f.Position <= int64(c.Size) {
-			return &Difference{Position: f.Position, What: fmt.Sprintf("says that events were lost under the origin %s, "+
-				"and a checkpoint of %d events was signed under it all the same", c.Origin, c.Size)}
+			return &Difference{Position: f.Position, What: fmt.Sprintf("says that events were lost under the origin "+
+				"%s, and a checkpoint of %d events was signed under it all the same", c.Origin, c.Size)}
 		}
 	}
 	return nil

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// A process that is being started shares the lock for a moment. That keeps nobody from the
-// folder once its witness has given it back.
+// A process that is being started shares the lock for a moment. That keeps nobody from
+// the folder once its witness has given it back.
 func TestAFolderIsGivenBackThoughAnotherProcessSharesItsLock(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
