@@ -318,6 +318,36 @@ func TestACheckOfSomebodyUnknownSaysSo(t *testing.T) {
 	}
 }
 
+// A municipality's own purpose hides what the default with its code demands, from the
+// moment that it is defined, for whoever asks.
+func TestAnOwnPurposeEndsWhatTheDefaultDemands(t *testing.T) {
+	t.Parallel()
+	w, _ := newRealWorld(t)
+	salga, admin := w.staff(domain.Admin, "SALGA"), w.staff(domain.Admin, "KZN225")
+	salga.purpose("library", "")
+	thandi := w.citizen("thandi@example.org")
+	thandi.send("POST", "/api/v1/consents", `{"purpose":"library","language":"en","consented":true}`).want(201)
+
+	at := stamp(time.Now().Add(time.Hour))
+	salga.send("POST", "/api/v1/purposes/library/notices",
+		fmt.Sprintf(`{"texts":%s,"reconsent":%q}`, texts("Second words"), at)).want(201)
+
+	export := "/api/v1/compliance/consents?purpose=library&as_of=" + at
+	agree := func(reason domain.Reason, status domain.Status) {
+		t.Helper()
+		allowed := reason == domain.ReasonGranted
+		thandi.send("GET", "/api/v1/consents/check?purpose=library&at="+at, "").wantCheck(allowed, reason)
+		row := admin.send("GET", export, "").want(200).items()[0]
+		if row["status"] != string(status) || row["in_force"] != allowed {
+			t.Errorf("a check says %s, the export %v", reason, row)
+		}
+	}
+	agree(domain.ReasonSuperseded, domain.StatusLapsed)
+
+	admin.purpose("library", "")
+	agree(domain.ReasonGranted, domain.StatusGranted)
+}
+
 // Random acts on the real log, asked about just before, at and just after every instant
 // at which something begins or ends: single checks, bulk checks and exports say the same
 // at both clocks, and lists say the same now.
@@ -387,8 +417,9 @@ func (h *histories) act() {
 		h.admin.send("POST", "/api/v1/purposes", fmt.Sprintf(`{"code":%q,"basis":"consent","retention":"a year",
 			"special_personal_information":false,"notice":{"texts":%s}}`, h.purpose, texts(words)))
 	case 3:
+		by := []*person{h.admin, h.admin, h.salga}[h.rand.IntN(3)]
 		if h.rand.IntN(3) == 0 {
-			h.admin.send("POST", "/api/v1/purposes/"+h.purpose+"/retire", "")
+			by.send("POST", "/api/v1/purposes/"+h.purpose+"/retire", "")
 		}
 	case 4:
 		a = p.send("POST", "/api/v1/consents", fmt.Sprintf(

@@ -52,7 +52,7 @@ const replayPage = 500
 // the newest at which anything changed: by such an event, or because a grant ended
 // without one. The state at that instant is the state now. So other events, such as the
 // record of the question itself, do not change the answer, and the same question has the
-// same answer to the byte until something about a consent changes.
+// same answer to the byte until something about a consent or a purpose changes.
 //
 // If the log is ahead of the clock, no instant stands for now, and none is returned.
 // Errors: validation_failed, unavailable.
@@ -90,7 +90,8 @@ func (r *Reports) Resolve(
 }
 
 // newestChange returns the newest event up to a position that consents depend on: a
-// decision, or something about a purpose that ends or closes consents.
+// decision, or anything about a purpose. Even a new purpose or wording without a demand
+// changes what has become of older consents: a tenant's own hides the default's demands.
 func (r *Reports) newestChange(
 	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, upTo int64, purposes []domain.Purpose,
 ) (newest domain.EventRef, err error) {
@@ -103,14 +104,9 @@ func (r *Reports) newestChange(
 	}
 
 	for _, p := range purposes {
-		changes := []domain.EventRef{p.Retirement}
-		if p.Basis != domain.ConsentBasis {
-			changes = append(changes, p.Definition)
-		}
+		changes := []domain.EventRef{p.Definition, p.Retirement}
 		for _, n := range p.Notices {
-			if !n.Reconsent.IsZero() {
-				changes = append(changes, n.Event)
-			}
+			changes = append(changes, n.Event)
 		}
 
 		for _, change := range changes {
