@@ -24,13 +24,26 @@ func newParser(grammar *cli) (*kong.Kong, error) {
 		"tables":    strings.Join(namesOf(projections.All()), ", "),
 	}
 
-	return kong.New(grammar, kong.Name("trust"), kong.Vars(settings.Meanings()), names,
+	return kong.New(grammar, kong.Name("trust"), names, kong.PostBuild(explainSettings),
 		kong.Description("SALGA Trust Engine: consent under POPIA for South African municipalities."),
 		kong.Help(printHelp),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
 		kong.ExplicitGroups([]kong.Group{{
 			Key: settingsGroup, Title: "Settings, also as environment variables (--http-addr is HTTP_ADDR):",
 		}}))
+}
+
+// explainSettings gives the flags of settings their help texts. As variables of the
+// grammar, of which the parser tries each in the texts of each flag, the texts would take
+// more time than all else that a short command does.
+func explainSettings(parser *kong.Kong) error {
+	meanings := settings.Meanings()
+	for _, flag := range parser.Model.Flags {
+		if isSetting(flag) {
+			flag.Help = meanings[settings.VariableOf(flag.Name)]
+		}
+	}
+	return nil
 }
 
 // printHelp prints the help of one command, or of trust. Every command takes every

@@ -286,7 +286,7 @@ func TestEnvExampleHasEveryVariableWithItsDefault(t *testing.T) {
 func TestEveryVariableButSecretsHasAFlag(t *testing.T) {
 	t.Parallel()
 	var grammar Flags
-	parser, err := kong.New(&grammar, kong.Vars(Meanings()))
+	parser, err := kong.New(&grammar)
 	if err != nil {
 		t.Fatal(err)
 	}

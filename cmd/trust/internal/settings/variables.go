@@ -208,61 +208,61 @@ func variables() []variable {
 	}
 }
 
-// Flags gives every command a flag for each setting that is no secret. Only the flag
-// names count; the field names are documentation.
+// Flags gives every command a flag for each setting that is no secret; Meanings has their
+// help texts. Only the flag names count; the field names are documentation.
 type Flags struct {
-	DatabaseURL          string `name:"database-url" group:"settings" placeholder:"URL" help:"${DATABASE_URL}"`
-	DatabaseURLAPI       string `name:"database-url-api" group:"settings" placeholder:"URL" help:"${DATABASE_URL_API}"`
-	DatabaseURLProjector string `name:"database-url-projector" group:"settings" placeholder:"URL" help:"${DATABASE_URL_PROJECTOR}"`
-	SecretKeyFile        string `name:"secret-key-file" group:"settings" placeholder:"FILE" help:"${SECRET_KEY_FILE}"`
-	MasterKeyFile        string `name:"master-key-file" group:"settings" placeholder:"FILE" help:"${MASTER_KEY_FILE}"`
-	MasterKeyWrapped     string `name:"master-key-wrapped-file" group:"settings" placeholder:"FILE" help:"${MASTER_KEY_WRAPPED_FILE}"`
-	MasterKeyWrapping    string `name:"master-key-wrapping" group:"settings" placeholder:"NAME" help:"${MASTER_KEY_WRAPPING}"`
-	TransitTokenFile     string `name:"transit-token-file" group:"settings" placeholder:"FILE" help:"${TRANSIT_TOKEN_FILE}"`
-	MasterKeyAgeIdentity string `name:"master-key-age-identity-file" group:"settings" placeholder:"FILE" help:"${MASTER_KEY_AGE_IDENTITY_FILE}"`
-	LogSigningKeyFile    string `name:"log-signing-key-file" group:"settings" placeholder:"FILE" help:"${LOG_SIGNING_KEY_FILE}"`
-	NewMasterKeyFile     string `name:"new-master-key-file" group:"settings" placeholder:"FILE" help:"${NEW_MASTER_KEY_FILE}"`
-	AdminEmail           string `name:"admin-email" group:"settings" placeholder:"ADDRESS" help:"${ADMIN_EMAIL}"`
-	LogPolicy            string `name:"log-policy" group:"settings" placeholder:"FILE" help:"${LOG_POLICY}"`
-	LogOrigin            string `name:"log-origin" group:"settings" placeholder:"NAME" help:"${LOG_ORIGIN}"`
-	CheckpointEvery      string `name:"checkpoint-every" group:"settings" placeholder:"TIME" help:"${CHECKPOINT_EVERY}"`
-	Environment          string `name:"environment" group:"settings" placeholder:"NAME" help:"${ENVIRONMENT}"`
-	Debug                bool   `name:"debug" group:"settings" help:"${DEBUG}"`
-	HTTPAddr             string `name:"http-addr" group:"settings" placeholder:"HOST:PORT" help:"${HTTP_ADDR}"`
-	RequestTimeout       string `name:"request-timeout" group:"settings" placeholder:"TIME" help:"${REQUEST_TIMEOUT}"`
-	AllowedOrigins       string `name:"allowed-origins" group:"settings" placeholder:"LIST" help:"${ALLOWED_ORIGINS}"`
-	Algorithm            string `name:"algorithm" group:"settings" placeholder:"NAME" help:"${ALGORITHM}"`
-	AccessTokenMinutes   string `name:"access-token-expire-minutes" group:"settings" placeholder:"N" help:"${ACCESS_TOKEN_EXPIRE_MINUTES}"`
-	RefreshTokenDays     string `name:"refresh-token-expire-days" group:"settings" placeholder:"N" help:"${REFRESH_TOKEN_EXPIRE_DAYS}"`
-	RequireTOTP          string `name:"require-totp" group:"settings" placeholder:"LIST" help:"${REQUIRE_TOTP}"`
-	SMTPFrom             string `name:"smtp-from" group:"settings" placeholder:"ADDRESS" help:"${SMTP_FROM}"`
-	RelayStream          string `name:"relay-stream" group:"settings" placeholder:"NAME" help:"${RELAY_STREAM}"`
-	RelayCredsFile       string `name:"relay-creds-file" group:"settings" placeholder:"FILE" help:"${RELAY_CREDS_FILE}"`
-	RelayMetricsAddr     string `name:"relay-metrics-addr" group:"settings" placeholder:"HOST:PORT" help:"${RELAY_METRICS_ADDR}"`
-	RateLimit            string `name:"rate-limit" group:"settings" placeholder:"on|off" help:"${RATE_LIMIT}"`
-	LimitLoginAccount    string `name:"rate-limit-login-account" group:"settings" placeholder:"N" help:"${RATE_LIMIT_LOGIN_ACCOUNT}"`
-	LimitLoginSlow       string `name:"rate-limit-login-slow" group:"settings" placeholder:"N" help:"${RATE_LIMIT_LOGIN_SLOW}"`
-	LimitLoginAddress    string `name:"rate-limit-login-address" group:"settings" placeholder:"N" help:"${RATE_LIMIT_LOGIN_ADDRESS}"`
-	LimitRegisterEmail   string `name:"rate-limit-register-email" group:"settings" placeholder:"N" help:"${RATE_LIMIT_REGISTER_EMAIL}"`
-	LimitRegisterAddress string `name:"rate-limit-register-address" group:"settings" placeholder:"N" help:"${RATE_LIMIT_REGISTER_ADDRESS}"`
-	LimitResetEmail      string `name:"rate-limit-reset-email" group:"settings" placeholder:"N" help:"${RATE_LIMIT_RESET_EMAIL}"`
-	LimitResetAddress    string `name:"rate-limit-reset-address" group:"settings" placeholder:"N" help:"${RATE_LIMIT_RESET_ADDRESS}"`
-	LimitRedeemAddress   string `name:"rate-limit-redeem-address" group:"settings" placeholder:"N" help:"${RATE_LIMIT_REDEEM_ADDRESS}"`
-	LimitExport          string `name:"rate-limit-export" group:"settings" placeholder:"N" help:"${RATE_LIMIT_EXPORT}"`
-	LimitErasure         string `name:"rate-limit-erasure" group:"settings" placeholder:"N" help:"${RATE_LIMIT_ERASURE}"`
-	LimitAccount         string `name:"rate-limit-account" group:"settings" placeholder:"N" help:"${RATE_LIMIT_ACCOUNT}"`
-	LimitService         string `name:"rate-limit-service" group:"settings" placeholder:"N" help:"${RATE_LIMIT_SERVICE}"`
-	LimitSignedInAddress string `name:"rate-limit-signed-in-address" group:"settings" placeholder:"N" help:"${RATE_LIMIT_SIGNED_IN_ADDRESS}"`
-	LimitAddress         string `name:"rate-limit-address" group:"settings" placeholder:"N" help:"${RATE_LIMIT_ADDRESS}"`
-	LimitAssets          string `name:"rate-limit-assets" group:"settings" placeholder:"N" help:"${RATE_LIMIT_ASSETS}"`
-	TrustedProxies       string `name:"trusted-proxies" group:"settings" placeholder:"LIST" help:"${TRUSTED_PROXIES}"`
-	WebhookAllowPrivate  string `name:"webhook-allow-private" group:"settings" placeholder:"LIST" help:"${WEBHOOK_ALLOW_PRIVATE}"`
-	MetricsFrom          string `name:"metrics-from" group:"settings" placeholder:"LIST" help:"${METRICS_FROM}"`
-	DataDir              string `name:"data-dir" group:"settings" placeholder:"FOLDER" help:"${DATA_DIR}"`
-	PostgresArchive      string `name:"postgres-archive" group:"settings" placeholder:"FILE|URL" help:"${POSTGRES_ARCHIVE}"`
-	LogFormat            string `name:"log-format" group:"settings" placeholder:"text|json" help:"${LOG_FORMAT}"`
-	PoolSize             string `name:"pool-size" group:"settings" placeholder:"N" help:"${POOL_SIZE}"`
-	PageSize             string `name:"page-size" group:"settings" placeholder:"N" help:"${PAGE_SIZE}"`
+	DatabaseURL          string `name:"database-url" group:"settings" placeholder:"URL"`
+	DatabaseURLAPI       string `name:"database-url-api" group:"settings" placeholder:"URL"`
+	DatabaseURLProjector string `name:"database-url-projector" group:"settings" placeholder:"URL"`
+	SecretKeyFile        string `name:"secret-key-file" group:"settings" placeholder:"FILE"`
+	MasterKeyFile        string `name:"master-key-file" group:"settings" placeholder:"FILE"`
+	MasterKeyWrapped     string `name:"master-key-wrapped-file" group:"settings" placeholder:"FILE"`
+	MasterKeyWrapping    string `name:"master-key-wrapping" group:"settings" placeholder:"NAME"`
+	TransitTokenFile     string `name:"transit-token-file" group:"settings" placeholder:"FILE"`
+	MasterKeyAgeIdentity string `name:"master-key-age-identity-file" group:"settings" placeholder:"FILE"`
+	LogSigningKeyFile    string `name:"log-signing-key-file" group:"settings" placeholder:"FILE"`
+	NewMasterKeyFile     string `name:"new-master-key-file" group:"settings" placeholder:"FILE"`
+	AdminEmail           string `name:"admin-email" group:"settings" placeholder:"ADDRESS"`
+	LogPolicy            string `name:"log-policy" group:"settings" placeholder:"FILE"`
+	LogOrigin            string `name:"log-origin" group:"settings" placeholder:"NAME"`
+	CheckpointEvery      string `name:"checkpoint-every" group:"settings" placeholder:"TIME"`
+	Environment          string `name:"environment" group:"settings" placeholder:"NAME"`
+	Debug                bool   `name:"debug" group:"settings"`
+	HTTPAddr             string `name:"http-addr" group:"settings" placeholder:"HOST:PORT"`
+	RequestTimeout       string `name:"request-timeout" group:"settings" placeholder:"TIME"`
+	AllowedOrigins       string `name:"allowed-origins" group:"settings" placeholder:"LIST"`
+	Algorithm            string `name:"algorithm" group:"settings" placeholder:"NAME"`
+	AccessTokenMinutes   string `name:"access-token-expire-minutes" group:"settings" placeholder:"N"`
+	RefreshTokenDays     string `name:"refresh-token-expire-days" group:"settings" placeholder:"N"`
+	RequireTOTP          string `name:"require-totp" group:"settings" placeholder:"LIST"`
+	SMTPFrom             string `name:"smtp-from" group:"settings" placeholder:"ADDRESS"`
+	RelayStream          string `name:"relay-stream" group:"settings" placeholder:"NAME"`
+	RelayCredsFile       string `name:"relay-creds-file" group:"settings" placeholder:"FILE"`
+	RelayMetricsAddr     string `name:"relay-metrics-addr" group:"settings" placeholder:"HOST:PORT"`
+	RateLimit            string `name:"rate-limit" group:"settings" placeholder:"on|off"`
+	LimitLoginAccount    string `name:"rate-limit-login-account" group:"settings" placeholder:"N"`
+	LimitLoginSlow       string `name:"rate-limit-login-slow" group:"settings" placeholder:"N"`
+	LimitLoginAddress    string `name:"rate-limit-login-address" group:"settings" placeholder:"N"`
+	LimitRegisterEmail   string `name:"rate-limit-register-email" group:"settings" placeholder:"N"`
+	LimitRegisterAddress string `name:"rate-limit-register-address" group:"settings" placeholder:"N"`
+	LimitResetEmail      string `name:"rate-limit-reset-email" group:"settings" placeholder:"N"`
+	LimitResetAddress    string `name:"rate-limit-reset-address" group:"settings" placeholder:"N"`
+	LimitRedeemAddress   string `name:"rate-limit-redeem-address" group:"settings" placeholder:"N"`
+	LimitExport          string `name:"rate-limit-export" group:"settings" placeholder:"N"`
+	LimitErasure         string `name:"rate-limit-erasure" group:"settings" placeholder:"N"`
+	LimitAccount         string `name:"rate-limit-account" group:"settings" placeholder:"N"`
+	LimitService         string `name:"rate-limit-service" group:"settings" placeholder:"N"`
+	LimitSignedInAddress string `name:"rate-limit-signed-in-address" group:"settings" placeholder:"N"`
+	LimitAddress         string `name:"rate-limit-address" group:"settings" placeholder:"N"`
+	LimitAssets          string `name:"rate-limit-assets" group:"settings" placeholder:"N"`
+	TrustedProxies       string `name:"trusted-proxies" group:"settings" placeholder:"LIST"`
+	WebhookAllowPrivate  string `name:"webhook-allow-private" group:"settings" placeholder:"LIST"`
+	MetricsFrom          string `name:"metrics-from" group:"settings" placeholder:"LIST"`
+	DataDir              string `name:"data-dir" group:"settings" placeholder:"FOLDER"`
+	PostgresArchive      string `name:"postgres-archive" group:"settings" placeholder:"FILE|URL"`
+	LogFormat            string `name:"log-format" group:"settings" placeholder:"text|json"`
+	PoolSize             string `name:"pool-size" group:"settings" placeholder:"N"`
+	PageSize             string `name:"page-size" group:"settings" placeholder:"N"`
 }
 
 // VariableOf returns the environment variable that belongs to a flag.
