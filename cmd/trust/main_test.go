@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -35,6 +36,12 @@ func TestMain(m *testing.M) {
 	if socket := os.Getenv(appenderSocket); socket != "" {
 		fmt.Fprintln(os.Stderr, runAppender(socket))
 		os.Exit(1)
+	}
+
+	// Whoever runs the tests may have told them to outlive a terminal (nohup), which what
+	// they start would inherit.
+	if signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	}
 
 	dir, err := os.MkdirTemp("", "trust-binary-")
