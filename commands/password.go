@@ -17,9 +17,14 @@ import (
 // told that the system is busy.
 const hashPatience = 2 * time.Second
 
-// hashesRest is how long the hasher must be idle before the memory of the last hashes is
-// returned to the system.
-const hashesRest = time.Second
+const (
+	// hashesRest is how long the hasher must be idle before the memory of the last hashes
+	// is returned to the system.
+	hashesRest = time.Second
+	// worthReturning, in KiB, is how much memory a hash must take for that to be worth a
+	// collection of all garbage.
+	worthReturning = 1024
+)
 
 // hasher hashes and compares passwords with Argon2id (RFC 9106), a bounded number at
 // once: each costs 64 MiB and a core. Left alone, the garbage collector would return
@@ -124,5 +129,7 @@ func (h *hasher) wait(ctx context.Context) error {
 
 func (h *hasher) done() {
 	<-h.turns
-	h.release.Reset(hashesRest)
+	if h.params.Memory >= worthReturning {
+		h.release.Reset(hashesRest)
+	}
 }
