@@ -3,6 +3,7 @@ package domain
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -121,9 +122,12 @@ type Refusal struct {
 	Example string
 }
 
-// Refusals describes every code. A new code needs nothing else: its status and its place
-// in the API's document follow from its line here.
-func Refusals() map[Code]Refusal {
+// Refusals describes every code. Callers do not change it.
+func Refusals() map[Code]Refusal { return refusals() }
+
+// A new code needs nothing but its line here: its status and its place in the API's
+// document follow from it.
+var refusals = sync.OnceValue(func() map[Code]Refusal {
 	return map[Code]Refusal{
 		// The caller, and what it asks for.
 		CodeInvalid:   {ClassInvalid, "The input is not valid; see errors."},
@@ -308,7 +312,7 @@ func Refusals() map[Code]Refusal {
 			"This person already has 5 open requests of this kind: they must be answered first.",
 		},
 	}
-}
+})
 
 // Error is a refusal: a stable code for programs, a sentence for people, and a cause that
 // only the log sees. Neither the message nor the field errors ever repeat the refused

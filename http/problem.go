@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -35,7 +36,7 @@ type refusal struct {
 	example string
 }
 
-func edgeRefusals() map[domain.Code]refusal {
+var edgeRefusals = sync.OnceValue(func() map[domain.Code]refusal {
 	return map[domain.Code]refusal{
 		codeMalformed: {
 			http.StatusBadRequest, "The body must be one JSON document in UTF-8, without repeated names.",
@@ -55,7 +56,7 @@ func edgeRefusals() map[domain.Code]refusal {
 			"Something went wrong on our side. Please report this answer's X-Request-ID.",
 		},
 	}
-}
+})
 
 // refusalOf returns how a code is answered, unless a route's line says otherwise.
 func refusalOf(code domain.Code) (found refusal, known bool) {
