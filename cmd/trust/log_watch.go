@@ -77,15 +77,21 @@ func (l logWatchCmd) Run(ctx context.Context, p *program) error {
 		return exit.Unreachable(failed, "the log could not be looked at")
 	}
 
+	summary := summarize(seen, fault, last, policy)
 	if seen.Consistent {
 		err = l.keep(watchState{Policy: policy.Text(), Checkpoint: string(seen.Signed), SeenAt: time.Now().UTC()})
 	} else {
 		err = l.keepFault(fault)
 	}
 	if err != nil {
-		return exit.Unreachable(err, "cannot keep what was seen")
+		err = fmt.Errorf("cannot keep what was seen: %w", err)
 	}
-	return l.report(p, summarize(seen, fault, last, policy), fault)
+	if l.Metrics != "" {
+		if failed := wholefile.Publish(l.Metrics, summary.metrics(time.Now())); failed != nil {
+			err = errors.Join(err, fmt.Errorf("cannot write the metrics: %w", failed))
+		}
+	}
+	return l.report(p, summary, fault, err)
 }
 
 // read returns what was seen before; nothing at the first use.
@@ -104,13 +110,28 @@ func (l logWatchCmd) read() (watchState, error) {
 		err = errors.New("it holds no checkpoint")
 	}
 	if err == nil {
-		_, err = proof.Unsigned([]byte(state.Checkpoint))
+		err = state.verify()
 	}
 	if err != nil {
 		return watchState{}, exit.WrongUsage("%s is not what trust log watch keeps (%v); put the right file back: "+
 			"without it, what the log showed before is forgotten", l.State, err)
 	}
 	return state, nil
+}
+
+// verify returns nil if the state is as it was kept: a checkpoint that the log signed. A
+// damaged one would accuse the log.
+func (s watchState) verify() error {
+	policy, err := proof.ParsePolicy([]byte(s.Policy))
+	if err != nil {
+		return err
+	}
+	var keys []proof.Key
+	for _, of := range policy.Logs {
+		keys = append(keys, of.Key)
+	}
+	_, err = proof.Open([]byte(s.Checkpoint), keys...)
+	return err
 }
 
 func (l logWatchCmd) keep(state watchState) error {
@@ -155,11 +176,7 @@ func (l logWatchCmd) policy(before watchState) (*proof.Policy, error) {
 			"its operator and not from its pages, or --policy")
 	}
 
-	policy, err := proof.ParsePolicy([]byte(before.Policy))
-	if err != nil {
-		return nil, exit.WrongUsage("%s: %v; give --policy or --key", l.State, err)
-	}
-	return policy, nil
+	return proof.ParsePolicy([]byte(before.Policy))
 }
 
 func summarize(seen monitor.Seen, fault *monitor.FaultError, last []byte, policy *proof.Policy) watched {
@@ -182,25 +199,24 @@ func summarize(seen monitor.Seen, fault *monitor.FaultError, last []byte, policy
 	return w
 }
 
-// report says what was found, and returns the fault as the command's.
-func (l logWatchCmd) report(p *program, w watched, fault *monitor.FaultError) error {
-	if l.Metrics != "" {
-		if err := wholefile.Publish(l.Metrics, w.metrics(time.Now())); err != nil {
-			return exit.Unreachable(err, "cannot write the metrics")
-		}
-	}
-
+// report says what was found, and returns the fault as the command's. unwritten is what
+// could not be written: it hides no fault.
+func (l logWatchCmd) report(p *program, w watched, fault *monitor.FaultError, unwritten error) error {
 	var err error
 	switch {
 	case l.JSON:
 		err = json.NewEncoder(p.stdout).Encode(w)
-	case fault == nil:
+	case fault == nil && unwritten == nil:
 		_, err = fmt.Fprintln(p.stdout, w.sentence())
 	}
-	if err != nil || fault == nil {
-		return err
-	}
+
 	switch {
+	case fault != nil && unwritten != nil:
+		return exit.NotSo("%s; and %v", fault.Text, unwritten)
+	case fault == nil && unwritten != nil:
+		return exit.Unreachable(unwritten, "what was found is not kept")
+	case fault == nil:
+		return err
 	case !w.Consistent && fault.Beside != nil:
 		return exit.NotSo("%[1]s; the checkpoint of the witness is kept in %[2]s.fault, and the one that the log "+
 			"shows here in %[2]s.fault.here: together they prove it", fault.Text, l.State)

@@ -146,6 +146,7 @@ func TestLogWatch(t *testing.T) {
 	if signed, err := proof.Open(text, key...); err != nil || signed.Size != 500 {
 		t.Errorf("the proof is not kept: %v", err)
 	}
+	watch("--metrics", filepath.Join(state, "none.prom")).expect(t, exit.CodeNotSo, "the log was changed")
 	var said struct {
 		Consistent bool
 		Fault      string
@@ -159,8 +160,18 @@ func TestLogWatch(t *testing.T) {
 
 	show(logtest.Grown(400, 400, ""))
 	watch().expect(t, exit.CodeDone, "400 events")
-	must(t, os.WriteFile(state, []byte(`{"policy": "quorum none\n"}`), 0o600))
-	watch().expect(t, exit.CodeUsage, "put the right file back")
+	good, err := os.ReadFile(state)
+	must(t, err)
+	for name, bad := range map[string]string{
+		"no checkpoint":  `{"policy": "quorum none\n"}`,
+		"another size":   strings.Replace(string(good), `\n400\n`, `\n401\n`, 1),
+		"another policy": strings.Replace(string(good), `quorum none`, `quorum some`, 1),
+	} {
+		must(t, os.WriteFile(state, []byte(bad), 0o600))
+		if o := watch(); o.code != exit.CodeUsage || !strings.Contains(o.stderr, "put the right file back") {
+			t.Errorf("%s: exit %d, %s", name, o.code, o.stderr)
+		}
+	}
 	server.Close()
 	must(t, os.Remove(state))
 	watch("--key", key[0].Vkey()).expect(t, exit.CodeUnreachable, "does not answer")

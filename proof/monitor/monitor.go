@@ -119,7 +119,7 @@ func (m *Monitor) newest(ctx context.Context) (seen Seen, missing *FaultError, e
 		}
 		c, err := proof.Unsigned(signed)
 		if err != nil {
-			return seen, nil, fmt.Errorf("%s/checkpoint: %w", m.config.URL, err)
+			return seen, nil, fmt.Errorf("checkpoint: %w", err)
 		}
 		opened, err := proof.Open(signed, m.keys(c.Origin)...)
 		if err != nil {

@@ -190,9 +190,13 @@ func TestWhatCannotBeFoundOutIsNoFault(t *testing.T) {
 		}
 	}
 
-	s.url = "http://user:hunter2@127.0.0.1:1"
-	if _, err := s.look(nil); err == nil || strings.Contains(err.Error(), "hunter2") {
-		t.Errorf("nobody there: %v", err)
+	there := s.url
+	s.now.Store(&shown{spoil: answer(200, "<html>")})
+	for _, at := range []string{"127.0.0.1:1", strings.TrimPrefix(there, "http://")} {
+		s.url = "http://user:hunter2@" + at
+		if _, err := s.look(nil); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", at, err)
+		}
 	}
 	if _, err := monitor.New(monitor.Config{URL: "trust.example"}); err == nil {
 		t.Error("a URL without a scheme is accepted")
