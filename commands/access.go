@@ -27,14 +27,6 @@ type RecordRead struct {
 // and before the answer leaves (POPIA s19, s22, s23(1)(b)). If there are more than
 // domain.MaxReadSubjects subjects, it records only the filter. Error: validation_failed.
 func (h *Handler) RecordRead(ctx context.Context, call Call, c RecordRead) (Answer[struct{}], error) {
-	c.Reason = domain.TidyText(c.Reason)
-
-	var f domain.Faults
-	f.Text("reason", c.Reason, domain.MaxReason)
-	if err := f.Err(); err != nil {
-		return Answer[struct{}]{}, err
-	}
-
 	var id uuid.UUID
 	if c.Hourly {
 		var err error
@@ -48,19 +40,50 @@ func (h *Handler) RecordRead(ctx context.Context, call Call, c RecordRead) (Answ
 		}
 	}
 
+	return h.recordReads(ctx, call, id, c)
+}
+
+// RecordReads is RecordRead for all the reads of one answer, none of them hourly: each is
+// an event of its own, and all are in the log or none. Call it after the last of them.
+func (h *Handler) RecordReads(ctx context.Context, call Call, reads ...RecordRead) (Answer[struct{}], error) {
+	return h.recordReads(ctx, call, uuid.Nil, reads...)
+}
+
+func (h *Handler) recordReads(
+	ctx context.Context, call Call, id uuid.UUID, reads ...RecordRead,
+) (Answer[struct{}], error) {
 	head, err := h.Store.Head(ctx)
 	if err != nil {
 		return Answer[struct{}]{}, err
 	}
 
-	read := domain.PersonalDataRead{Route: c.Route, Fields: c.Fields, Head: head, Filter: c.Filter}
+	events := make([]domain.Event, len(reads))
+	for i, c := range reads {
+		if events[i], err = c.event(head); err != nil {
+			return Answer[struct{}]{}, err
+		}
+	}
+	return h.recordAccess(ctx, call, "personal_data.read", id, events...)
+}
+
+// event says what was read, from a log that had at most this head.
+func (c RecordRead) event(head int64) (*domain.PersonalDataRead, error) {
+	c.Reason = domain.TidyText(c.Reason)
+
+	var f domain.Faults
+	f.Text("reason", c.Reason, domain.MaxReason)
+	if err := f.Err(); err != nil {
+		return nil, err
+	}
+
+	read := &domain.PersonalDataRead{Route: c.Route, Fields: c.Fields, Head: head, Filter: c.Filter}
 	if len(c.Subjects) <= domain.MaxReadSubjects {
 		read.Subjects = c.Subjects
 	}
 	if c.Reason != "" {
 		read.Private = domain.Known(domain.ReadFacts{Reason: c.Reason})
 	}
-	return h.recordAccess(ctx, call, "personal_data.read", &read, id)
+	return read, nil
 }
 
 // readOfTheHour returns the id of the append that records a read once an hour, in
@@ -107,22 +130,23 @@ func (h *Handler) RecordTenantMismatch(
 	}
 
 	number(n)
-	return h.recordAccess(ctx, call, name, e, uuid.Nil)
+	return h.recordAccess(ctx, call, name, uuid.Nil, e)
 }
 
-// recordAccess appends an event about one request, in a stream of its own. A zero id
-// means a new one.
+// recordAccess appends events about what a caller asked for, each in a stream of its own.
+// A zero id means a new one.
 func (h *Handler) recordAccess(
-	ctx context.Context, call Call, name string, event domain.Event, id uuid.UUID,
+	ctx context.Context, call Call, name string, id uuid.UUID, events ...domain.Event,
 ) (Answer[struct{}], error) {
 	call.Key = "" // every request counts
 	r := request{name: name, tenant: call.Tenant, id: id}
 
 	done, err := h.execute(ctx, call, r, func(context.Context, Call) (domain.Append, error) {
-		return domain.Append{
-			Tenant: call.Tenant,
-			Writes: []domain.Write{{Stream: newAccess(h.newID()), Events: []domain.Event{event}}},
-		}, nil
+		a := domain.Append{Tenant: call.Tenant}
+		for _, e := range events {
+			a.Writes = append(a.Writes, domain.Write{Stream: newAccess(h.newID()), Events: []domain.Event{e}})
+		}
+		return a, nil
 	})
 	return Answer[struct{}]{Position: done.Position()}, err
 }

@@ -356,6 +356,7 @@ type requestTrace struct {
 	gone        <-chan struct{} // closed when the client has left
 	inside      bool            // a page asks, see pages.go
 	admitted    *visit          // who has been admitted to the page that asks; nil: not yet
+	looks       *looks          // of a page, which records them itself; nil: each is recorded at once
 }
 
 type traceKey struct{}

@@ -84,7 +84,14 @@ func (s *server) visitors(rt *route, asks questions, r *http.Request) console.Ad
 		call, _, err := s.admit(ctx, rt, asks, asked)
 		visitor := s.visitor(call)
 		if err == nil && r.Method == http.MethodGet {
-			traceOf(ctx).admitted = &visit{call}
+			seen := &looks{}
+			traceOf(ctx).admitted, traceOf(ctx).looks = &visit{call}, seen
+			visitor.Looked = func(ctx context.Context) error {
+				if err := seen.record(ctx, s.config.Commands); err != nil {
+					return s.problemOf(ctx, err, rt.statuses).forConsole()
+				}
+				return nil
+			}
 		}
 		if err == nil && visitor.SignedIn() {
 			visitor.Head, err = s.config.Commands.Store.Head(ctx)
@@ -213,8 +220,9 @@ func (p *problem) forConsole() error {
 var errNoPage = errors.New("only a page may ask inside")
 
 // inside returns the API as pages ask it: in the same process, as part of the request for
-// the page, which was counted, logged and given its time already.
-func (s *server) inside() http.Handler {
+// the page, which was counted, logged and given its time already. The reads behind a page
+// are recorded with it, and those behind a file before it begins.
+func (s *server) inside(file bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		outer := traceOf(r.Context())
 		if outer.gone == nil {
@@ -224,6 +232,9 @@ func (s *server) inside() http.Handler {
 
 		t := *outer
 		t.inside, t.route, t.id = true, unmatched, ""
+		if file {
+			t.looks = nil
+		}
 		ctx := context.WithValue(r.Context(), traceKey{}, &t)
 		ctx = context.WithValue(ctx, chi.RouteCtxKey, nil) // the page's own route ends here
 		s.wellFormed(s.router).ServeHTTP(w, r.WithContext(ctx))

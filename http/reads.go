@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
@@ -36,10 +37,46 @@ func (s *server) recordReadOfAll(
 ) error {
 	maps.DeleteFunc(filter, func(_, value string) bool { return value == "" })
 
-	route := s.routes[traceOf(ctx).id]
-	_, err := s.config.Commands.RecordRead(ctx, call, commands.RecordRead{
+	trace := traceOf(ctx)
+	route := s.routes[trace.id]
+	read := commands.RecordRead{
 		Route: route.method + " " + route.path, Fields: fields, Subjects: people, Filter: filter,
-	})
+	}
+	if trace.looks != nil {
+		trace.looks.add(call, read)
+		return nil
+	}
+	_, err := s.config.Commands.RecordRead(ctx, call, read)
+	return err
+}
+
+// looks are the reads behind one page. They are recorded together, before the page leaves:
+// an append costs much more than a read in it.
+type looks struct {
+	mu    sync.Mutex // a page asks several questions at once
+	by    commands.Call
+	reads []commands.RecordRead
+}
+
+// add keeps a read. All are of the page's one visitor.
+func (l *looks) add(call commands.Call, read commands.RecordRead) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.by, l.reads = call, append(l.reads, read)
+}
+
+// record records what was kept. It is not kept after that, whether or not it could be
+// recorded: the page then shows that it could not, and nothing else.
+func (l *looks) record(ctx context.Context, handler *commands.Handler) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	reads := l.reads
+	l.reads = nil
+	if len(reads) == 0 {
+		return nil
+	}
+
+	_, err := handler.RecordReads(ctx, l.by, reads...)
 	return err
 }
 

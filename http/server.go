@@ -166,7 +166,10 @@ func New(config Config) (http.Handler, error) {
 		return nil, fmt.Errorf("http: %w", err)
 	}
 
-	if s.console, err = console.New(console.Config{API: s.inside(), Now: config.Now, Opens: s.opens}); err != nil {
+	s.console, err = console.New(console.Config{
+		API: s.inside(false), Files: s.inside(true), Now: config.Now, Opens: s.opens,
+	})
+	if err != nil {
 		return nil, fmt.Errorf("http: %w", err)
 	}
 

@@ -12,8 +12,12 @@ import (
 
 // Config is what the console needs; all of it must be set.
 type Config struct {
-	// API answers requests to the API without counting them a second time.
+	// API answers requests to the API without counting them a second time. What its
+	// answers show is recorded by Visitor.Looked.
 	API http.Handler
+	// Files is API for answers that go to the browser as they come: what they show is
+	// recorded before they begin.
+	Files http.Handler
 	// Now is the clock.
 	Now func() time.Time
 	// Opens reports whether there is a page to get at a path: some only take forms.
@@ -51,6 +55,10 @@ type Visitor struct {
 	Head int64
 	// May reports whether the visitor may open a page, by its id in the table of routes.
 	May func(page string) bool
+	// Looked records the looks at other people's data that the page makes: call it when it
+	// asks no more, and before it leaves. Nil: each was recorded at once. Its error is a
+	// *client.Error.
+	Looked func(ctx context.Context) error
 }
 
 // SignedIn reports whether the visitor is somebody known.

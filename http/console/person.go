@@ -40,9 +40,6 @@ type pastEvent struct {
 const (
 	timelineLength = 50
 	latestLooks    = 10
-	// ownLooks are those that the page itself makes: at the person, the timeline, the
-	// decisions, and requests and holds.
-	ownLooks = 4
 )
 
 // Person shows everything about one person: what stood at an instant as known at another,
@@ -135,18 +132,16 @@ func (v *Visit) timeline(id uuid.UUID, p *personView) error {
 	return nil
 }
 
-// looksAt completes the page with who looked last, before this visit.
+// looksAt completes the page with who looked last. The looks of this visit are recorded
+// after that.
 func (v *Visit) looksAt(id uuid.UUID, p *personView) error {
 	looks, err := v.API.Exposure(v.r.Context(), &client.ExposureParams{
-		SubjectID: &id, Limit: new(int64(latestLooks + ownLooks)),
+		SubjectID: &id, Limit: new(int64(latestLooks)),
 	})
 	if err != nil {
 		return err
 	}
-
-	p.Looks = slices.DeleteFunc(looks.Body.Items,
-		func(x client.ExposureBody) bool { return x.Position > v.Visitor.Head })
-	p.Looks = p.Looks[:min(len(p.Looks), latestLooks)]
+	p.Looks = looks.Body.Items
 	return nil
 }
 

@@ -51,6 +51,9 @@ func (v *Visit) answer(status int, name string, data any, problem *client.Error)
 	if err := shown.ExecuteTemplate(&out, "layout", made); err != nil {
 		return err
 	}
+	if err := v.recordLooks(); err != nil {
+		return err
+	}
 
 	v.keepSession()
 	v.w.Header().Set("Content-Language", string(v.Lang))

@@ -245,6 +245,10 @@ func (c *Console) RequestData(v *Visit) error {
 		return err
 	}
 
+	if err := v.recordLooks(); err != nil {
+		return err
+	}
+
 	v.session.lang = v.former.lang // the paper's language is not the officer's
 	v.keepSession()
 	v.w.Header().Set("Content-Security-Policy", page.Header.Get("Content-Security-Policy"))

@@ -53,7 +53,7 @@ func (v *Visit) streamAt(path, name string, position int64) (*through, error) {
 	}
 
 	w := &through{visit: v, name: name, header: http.Header{}}
-	v.console.config.API.ServeHTTP(w, r)
+	v.console.config.Files.ServeHTTP(w, r)
 	if w.status >= http.StatusBadRequest {
 		return w, nil
 	}

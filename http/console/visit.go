@@ -174,9 +174,21 @@ func (v *Visit) keyOf(parts ...string) *string {
 // changed remembers the position of a change, which the next page must show.
 func (v *Visit) changed(position int64) { v.session.position = max(v.session.position, position) }
 
+// recordLooks records what the visitor is about to see. Every answer begins with it.
+func (v *Visit) recordLooks() error {
+	if v.Visitor.Looked == nil {
+		return nil
+	}
+	return v.Visitor.Looked(v.r.Context())
+}
+
 // redirect sends the browser to another page, which it gets with GET: Back never posts
 // again.
 func (v *Visit) redirect(path string) {
+	if err := v.recordLooks(); err != nil {
+		v.fail(err)
+		return
+	}
 	v.keepSession()
 	v.w.Header().Set("Location", path)
 	v.w.WriteHeader(http.StatusSeeOther)
