@@ -50,6 +50,13 @@ type auditItem struct {
 	At    time.Time
 }
 
+// IsPurpose reports whether the text is the code of a purpose, which a page always shows
+// by its name.
+func (i auditItem) IsPurpose() bool { return i.Group == purposeNames }
+
+// purposeNames is the group of the names of purposes.
+const purposeNames = "purpose_name"
+
 // shownItems is how many items of one value a page shows. A look at a list may name
 // hundreds of people.
 const shownItems = 5
@@ -162,7 +169,7 @@ func groupOf(field string) string {
 	other := map[string]string{
 		"fields": "shown", "scopes": "scope", "destroyed": "shown", "kept": "shown", "given_by": "by",
 		"lodged_by": "by", "recorded_by": "by", "preferred_language": "language", "evidence_grade": "grade",
-		"table_name": "records", "purpose": "purpose_name",
+		"table_name": "records", "purpose": purposeNames,
 	}
 	if group, is := other[field]; is {
 		return group

@@ -31,6 +31,8 @@ func TestTheAuditPageSaysValuesAsPeopleReadThem(t *testing.T) {
 		{"status", "open", "oop"},
 		{"scopes", []any{"events:read"}, "Lees die geskiedenis van toestemmings"},
 		{"filter", map[string]any{"role": "citizen", "limit": 50.0}, "limit: 50, Rol: inwoner"},
+		{"filter", map[string]any{"purpose": "library_card"}, "Doel: Library card"},
+		{"purpose", "sms_alert", "Kennisgewings per SMS"},
 		{"session_id", id, short(id)},
 		{"full_name", "open", "open"},
 		{"subjects", many, short(many[4]) + " en nog 2"},
