@@ -352,7 +352,7 @@ func (c *Consents) likely(
 }
 
 // isNamed reports whether somebody has a name, in whichever of their records; an empty
-// one is anybody's.
+// one is anybody's. The record that was found may have been merged into another since.
 func (c *Consents) isNamed(ctx context.Context, tenant domain.TenantID, p domain.User, name string) (bool, error) {
 	is := func(full string) bool { return domain.CanonicalName(full) == domain.CanonicalName(name) }
 	if name == "" || is(p.FullName) {
@@ -360,8 +360,11 @@ func (c *Consents) isNamed(ctx context.Context, tenant domain.TenantID, p domain
 	}
 
 	record, err := c.Handler.Resident(ctx, tenant, p.ID)
-	if err != nil {
-		return false, err
+	if err == nil && record.Value.IsMerged() {
+		record, err = c.Handler.Resident(ctx, tenant, record.Value.MergedInto)
+	}
+	if err != nil || is(record.Value.FullName) {
+		return err == nil, err
 	}
 	for _, id := range record.Value.Merged {
 		merged, err := c.Handler.Resident(ctx, tenant, id)

@@ -1,6 +1,7 @@
 package importer
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -8,7 +9,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 
+	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
 )
 
@@ -115,5 +118,63 @@ func TestARowOfClaimsIsUnderstoodWithAllItsFaults(t *testing.T) {
 	_, err = c.claimOf(row("municipality", "CPT", "email", "a@example.org"))
 	if broken, is := errors.AsType[*fault](err); !is || broken.code != codeOtherMunicipality {
 		t.Errorf("another municipality: %v", err)
+	}
+}
+
+// people is the part of a log that says who somebody is.
+type people struct {
+	commands.Store
+	of map[domain.UserID][]domain.Recorded
+}
+
+func (p people) LoadPersonal(
+	_ context.Context, _ domain.TenantID, streams ...domain.Stream,
+) ([]domain.Recorded, error) {
+	return p.of[domain.UserID{UUID: streams[0].ID}], nil
+}
+
+// An officer merges two records while a list is imported, and the read table, which people
+// are found in by phone, does not show it yet.
+func TestARowByPhoneIsOfWhoGoesOnWhileRecordsAreMerged(t *testing.T) {
+	t.Parallel()
+	from, into := domain.UserID{UUID: uuid.New()}, domain.UserID{UUID: uuid.New()}
+	log := people{of: map[domain.UserID][]domain.Recorded{}}
+	named := map[domain.UserID]string{from: "N. Dlamini", into: "Nomsa Dlamini"}
+	for id, name := range named {
+		log.of[id] = []domain.Recorded{
+			{Stream: domain.UserOf(id), Version: 1, Event: &domain.ResidentRecorded{
+				Person: domain.Known(domain.ResidentFacts{FullName: name, Phone: "+27825550101"}),
+			}},
+			{Stream: domain.UserOf(id), Version: 2, Event: &domain.ResidentMerged{From: from, Into: into}},
+		}
+	}
+
+	table := []domain.UserID{from, into}
+	c := &Consents{Handler: commands.New(log, commands.Config{}), People: func(
+		context.Context, domain.TenantID, string, string,
+	) (found []domain.User, err error) {
+		for _, id := range table {
+			found = append(found, domain.User{ID: id, FullName: named[id]})
+		}
+		return found, nil
+	}}
+	for _, name := range []string{"", "N. Dlamini", "Nomsa Dlamini"} {
+		row := &turn{}
+		row.who.phone, row.who.name = "+27825550101", name
+		table = []domain.UserID{from, into}
+		if got, err := c.person(t.Context(), domain.TenantID{}, row); err != nil || got != into {
+			t.Errorf("a row of %q is of %s, %v", name, got, err)
+		}
+		table = []domain.UserID{from} // a command about it goes on to the other record
+		if got, err := c.person(t.Context(), domain.TenantID{}, row); err != nil || got != from {
+			t.Errorf("a row of %q is of %s, %v, if only one is found", name, got, err)
+		}
+	}
+
+	row := &turn{}
+	row.who.phone, row.who.name = "+27825550101", "Sipho Dlamini"
+	got, err := c.person(t.Context(), domain.TenantID{}, row)
+	if broken, is := errors.AsType[*fault](err); !is || broken.code != codeAmbiguousPerson {
+		t.Errorf("a row of somebody else with this phone is of %s, %v", got, err)
 	}
 }
