@@ -53,6 +53,28 @@ func (b *browser) post(action string, fields url.Values) *answer {
 	return b.follow("POST", action, fields)
 }
 
+// speak changes the language of the page, as a click on the name of one does.
+func (b *browser) speak(lang string) *answer {
+	b.w.t.Helper()
+	if !strings.Contains(b.page.raw, `form="same-form" name="only_language" value="`+lang+`"`) {
+		for _, link := range linkTags.FindAllString(b.page.raw, -1) {
+			if attribute(link, "hreflang") == lang {
+				return b.get(attribute(link, "href"))
+			}
+		}
+	}
+
+	for _, form := range formTags.FindAllString(b.page.raw, -1) {
+		if head := form[:strings.Index(form, ">")+1]; attribute(head, "id") == "same-form" {
+			fields := fieldsOf(form)
+			fields.Set("only_language", lang)
+			return b.post(attribute(head, "action"), fields)
+		}
+	}
+	b.w.t.Fatalf("%s cannot be read in %s", b.path, lang)
+	return nil
+}
+
 // follow sends a request, and gets what its answer leads to.
 func (b *browser) follow(method, path string, form url.Values, headers ...string) *answer {
 	b.w.t.Helper()
@@ -103,6 +125,7 @@ func (b *browser) once(method, path string, form url.Values, headers ...string) 
 
 var (
 	formTags  = regexp.MustCompile(`(?s)<form[^>]*>.*?</form>`)
+	linkTags  = regexp.MustCompile(`<a[^>]*>`)
 	inputTags = regexp.MustCompile(`<input[^>]*>`)
 	areaTags  = regexp.MustCompile(`(?s)<textarea[^>]*name="([^"]*)"[^>]*>(.*?)</textarea>`)
 	selects   = regexp.MustCompile(`(?s)<select[^>]*name="([^"]*)"[^>]*>(.*?)</select>`)

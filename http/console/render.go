@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"net/http"
 	"net/url"
@@ -45,9 +46,15 @@ func (v *Visit) answer(status int, name string, data any, problem *client.Error)
 	if err != nil {
 		return err
 	}
+	if problem != nil && problem.Code == codeNotSent {
+		status, problem = http.StatusOK, nil
+	}
 
 	var out bytes.Buffer
 	made := view{Visit: v, Page: name, Data: data, Problem: problem, Key: uuid.NewString()}
+	if v.onlyShows { // it may have been sent before
+		made.Key = cmp.Or(v.Value("form_key"), made.Key)
+	}
 	if err := shown.ExecuteTemplate(&out, "layout", made); err != nil {
 		return err
 	}
@@ -94,7 +101,8 @@ type problemPage struct {
 // requests or something was not available. Browsers forget what was filled in on pages
 // that may not be stored.
 func (v *Visit) unsent(refused *client.Error) *keptForm {
-	passing := refused.Status == http.StatusTooManyRequests || refused.Status == http.StatusServiceUnavailable
+	passing := refused.Status == http.StatusTooManyRequests || refused.Status == http.StatusServiceUnavailable ||
+		refused.Code == codeNotSent
 	if v.r.Method != http.MethodPost || !passing || len(v.r.PostForm) == 0 {
 		return nil
 	}
@@ -163,11 +171,21 @@ func (w view) Own(pairs ...string) string {
 	return at + "?" + query.Encode()
 }
 
-// Kept reports whether the page keeps a form that an address in another language would
-// lose.
-func (w view) Kept() bool {
-	form, is := w.Data.(signInForm)
-	return is && form.Kept != nil
+// Same returns the form that this page came back with, which the address of the page in
+// another language would lose; nil: there is none.
+func (w view) Same() *keptForm {
+	switch data := w.Data.(type) {
+	case signInForm:
+		if data.Kept != nil {
+			return data.same()
+		}
+	case problemPage:
+		return data.Unsent
+	}
+	if w.r.Method != http.MethodPost || w.r.MultipartForm != nil || w.Problem == nil && !w.onlyShows {
+		return nil
+	}
+	return keep(w.r.URL.Path, "", w.Form)
 }
 
 // Here reports whether the page shown belongs to a section of the menu.

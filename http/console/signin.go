@@ -72,7 +72,7 @@ func keep(action, by string, form url.Values) *keptForm {
 	kept := &keptForm{Action: action, By: by}
 	for name, values := range form {
 		for _, value := range values {
-			if !isSecret(action, name) {
+			if !isSecret(action, name) && name != onlyLanguage {
 				kept.Fields = append(kept.Fields, keptField{name, value})
 			}
 		}
@@ -81,10 +81,21 @@ func keep(action, by string, form url.Values) *keptForm {
 	return kept
 }
 
+// same returns the form that leads to this page again, with the form that it keeps.
+func (f signInForm) same() *keptForm {
+	same := &keptForm{Action: "/console/sign-in", Fields: []keptField{
+		{"next", f.Next}, {"kept_action", f.Kept.Action}, {"kept_by", f.Kept.By},
+	}}
+	for _, field := range f.Kept.Fields {
+		same.Fields = append(same.Fields, keptField{keptPrefix + field.Name, field.Value})
+	}
+	return same
+}
+
 // Shown returns the fields that their sender filled in.
 func (k *keptForm) Shown() []keptField {
 	return slices.DeleteFunc(slices.Clone(k.Fields), func(f keptField) bool {
-		return f.Name == "form_key" || f.Name == "form_by" || f.Value == ""
+		return f.Name == "form_key" || f.Name == "form_by" || f.Name == "lang" || f.Value == ""
 	})
 }
 
@@ -179,7 +190,7 @@ func (c *Console) SignInForm(v *Visit) error {
 // SignIn opens a session, and goes on where its visitor was.
 func (c *Console) SignIn(v *Visit) error {
 	form := signInForm{Next: localPath(v.Value("next")), Kept: v.kept()}
-	if v.Value("only_language") != "" {
+	if v.onlyShows && form.Kept != nil {
 		return v.render("sign_in", form)
 	}
 

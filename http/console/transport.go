@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/salga-trust/engine/http/client"
 )
@@ -17,6 +18,9 @@ type transport struct{ visit *Visit }
 // The queries after it wait no more, for a page asks many and must come in time.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	v := t.visit
+	if v.onlyShows && v.entered && r.Method != http.MethodGet {
+		return notSent(r), nil
+	}
 	r.RemoteAddr = v.r.RemoteAddr
 	r.Header.Set("User-Agent", v.r.UserAgent())
 	query := r.Method == http.MethodGet
@@ -77,6 +81,20 @@ func (t *transport) ask(r *http.Request) *http.Response {
 	return &http.Response{
 		StatusCode: a.status, Header: a.header, Request: r, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Body: io.NopCloser(&a.body), ContentLength: int64(a.body.Len()),
+	}
+}
+
+// codeNotSent says of a form that nobody has decided about it, because it was only to be
+// shown in another language.
+const codeNotSent = "not_sent"
+
+// notSent answers in place of the API.
+func notSent(r *http.Request) *http.Response {
+	const body = `{"code":"` + codeNotSent + `","status":409}`
+	return &http.Response{
+		StatusCode: http.StatusConflict, Header: http.Header{"Content-Type": {"application/problem+json"}}, Request: r,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body)),
 	}
 }
 

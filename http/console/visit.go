@@ -30,6 +30,11 @@ type Visit struct {
 	// changes.
 	Behind bool
 
+	// onlyShows reports that a posted form only asks for its page in another language:
+	// nothing is changed.
+	onlyShows bool
+	entered   bool // the session is open
+
 	asking sync.Mutex // guards Position, Behind and session while several questions are asked at once
 
 	console *Console
@@ -98,8 +103,16 @@ func (v *Visit) receive() error {
 	if lang := known(v.Value("lang")); lang != "" { // chosen on the page to sign in on
 		v.Lang, v.session.lang = lang, lang
 	}
+	if lang := known(v.Value(onlyLanguage)); lang != "" {
+		v.Lang, v.session.lang, v.onlyShows = lang, lang, true
+		v.Form.Set("lang", string(lang))
+	}
 	return nil
 }
+
+// onlyLanguage is the field of a form that asks for its page in the language that it
+// names, filled in as it is.
+const onlyLanguage = "only_language"
 
 // enter asks whether the visitor may open the page. An access token that has expired is
 // exchanged first.
@@ -117,7 +130,7 @@ func (v *Visit) enter(admit Admit, needsAccount bool) error {
 		v.use(tokens.Body)
 		visitor, err = admit(v.r.Context(), v.session.access)
 	}
-	v.Visitor, v.Position = visitor, visitor.Head
+	v.Visitor, v.Position, v.entered = visitor, visitor.Head, err == nil
 	return err
 }
 
