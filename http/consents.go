@@ -10,6 +10,7 @@ import (
 
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/projections/reports"
 )
 
 // consentBody is a recorded decision in answers.
@@ -270,6 +271,7 @@ func subjectOfConsent(c domain.Decided) domain.UserID { return c.Subject }
 type consentsInput struct {
 	Paging
 	SubjectID string `query:"subject_id" format:"uuid" doc:"Another person of your municipality; staff only."`
+	Counting  string `query:"counting" enum:"true,false" doc:"true: for each purpose only the decision that counts, which is the one in force, otherwise the newest that was not annulled. All are on one page, so that limit and after have no meaning."`
 }
 
 type consentsOutput struct {
@@ -281,25 +283,52 @@ func (s *server) consents(ctx context.Context, call commands.Call, in *consentsI
 	if err != nil {
 		return nil, err
 	}
-	list, err := s.config.Queries.Consents(ctx, call.Tenant, subject, in.page())
+
+	list := s.newestConsents
+	if in.Counting == "true" {
+		list = s.countingConsents
+	}
+	found, err := list(ctx, call, subject, in)
 	if err != nil {
 		return nil, err
 	}
 
-	if len(list.Items) > 0 { // all are the subject's
+	if len(found.Items) > 0 { // all are the subject's
 		err = s.recordRead(ctx, call, "consents", nil, subject)
 	} else {
 		err = s.recordNoConsents(ctx, call, subject)
 	}
+	return &consentsOutput{Body: found}, err
+}
+
+// newestConsents returns a page of somebody's decisions.
+func (s *server) newestConsents(
+	ctx context.Context, call commands.Call, subject domain.UserID, in *consentsInput,
+) (page listBody[consentBody], err error) {
+	list, err := s.config.Queries.Consents(ctx, call.Tenant, subject, in.page())
 	if err != nil {
-		return nil, err
+		return page, err
+	}
+	standing, err := s.config.Commands.Standing(ctx, call.Tenant, list.Items...)
+	return listBody[consentBody]{Items: each(standing, consentOf), Next: orNull(list.Next)}, err
+}
+
+// countingConsents returns somebody's decisions that count. It reads only what settles
+// which these are, from the log, however much else they decided.
+func (s *server) countingConsents(
+	ctx context.Context, call commands.Call, subject domain.UserID, _ *consentsInput,
+) (all listBody[consentBody], err error) {
+	q := reports.ReplayQuery{Subject: subject, Counting: true, Now: s.config.Now()}
+	if q.Position, err = s.config.Commands.Store.Head(ctx); err != nil {
+		return all, err
 	}
 
-	standing, err := s.config.Commands.Standing(ctx, call.Tenant, list.Items...)
-	if err != nil {
-		return nil, err
-	}
-	return &consentsOutput{Body: listBody[consentBody]{Items: each(standing, consentOf), Next: orNull(list.Next)}}, nil
+	all.Items = []consentBody{}
+	err = s.config.Reports.Replay(ctx, call.Tenant, q, func(d domain.Decided) error {
+		all.Items = append(all.Items, consentOf(d))
+		return nil
+	})
+	return all, err
 }
 
 // recordNoConsents records a read of a person without consents: that there are none is

@@ -1,7 +1,9 @@
 package http_test
 
 import (
+	"html"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -201,4 +203,28 @@ func TestOnlyTheNewestOfManyDecisionsAreOnTheOwnPage(t *testing.T) {
 	if n := strings.Count(b.page.raw, "pill--refused"); n != 11 {
 		t.Errorf("%d decisions are shown", n)
 	}
+
+	b.get("/me/data").want(200)
+	b.says("Your details", "thandi@example.org")
+	if n := strings.Count(b.page.raw, `class="pill`); n != 20 {
+		t.Errorf("%d decisions are on the first page of one's data", n)
+	}
+	next := regexp.MustCompile(`href="(/me/data[?]after=[^"]+)" rel="next"`).FindStringSubmatch(b.page.raw)
+	b.get(html.UnescapeString(next[1])).want(200)
+	b.says("Back to the newest decisions", "An account on this platform")
+	b.hides("Your details")
+	if n := strings.Count(b.page.raw, `class="pill`); n != 11 {
+		t.Errorf("%d decisions are on the last page", n)
+	}
+
+	for range 75 {
+		p.send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"zu","consented":false}`).want(201)
+	}
+	b.get("/me").want(200)
+	b.says("An account on this platform", "Earlier decisions", "All of them, in everything held about you")
+	b.hides("And 95 more")
+	oldest := p.send("GET", "/api/v1/consents?limit=100", "").want(200)
+	rest := p.send("GET", "/api/v1/consents?limit=100&after="+url.QueryEscape(oldest.text("next")), "").want(200).items()
+	b.get("/me/consents/" + rest[len(rest)-2]["id"].(string) + "/withdraw").want(200)
+	b.says("This is not in force")
 }

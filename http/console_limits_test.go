@@ -36,7 +36,7 @@ func TestPagesKeepTheLimitsOfWhatTheyAsk(t *testing.T) {
 	w := newWorld(t, func(c *apphttp.Config) { c.RateLimit, c.Limits = true, apphttp.DefaultLimits() })
 	b := w.citizen("thandi@example.org").browserOf("KZN225")
 	for range 3 {
-		b.get("/me/data").want(200)
+		b.get("/me/data.html").want(200)
 	}
 	for range 2 {
 		b.get("/me/data.json").want(200)
@@ -46,6 +46,7 @@ func TestPagesKeepTheLimitsOfWhatTheyAsk(t *testing.T) {
 		t.Errorf("the refusal of a file has %v", a.header)
 	}
 	b.get("/me").want(200)
+	b.get("/me/data").want(200)
 
 	w.later(2 * time.Minute)
 	stranger := w.browser()

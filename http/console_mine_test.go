@@ -200,11 +200,14 @@ func TestAPersonTakesTheirDataAlong(t *testing.T) {
 	p := w.citizen("thandi@example.org")
 	b := p.browserOf("KZN225")
 
-	page := b.get("/me/data?lang=af").want(200)
+	b.get("/me/data?lang=af").want(200)
+	b.says("Alles wat oor u gehou word", "Thandi Ṱhaba", "thandi@example.org", "U het ingestem op 1 Maart 2026")
+	paper := b.get("/me/data.html").want(200)
 	b.says("U persoonlike data", "Thandi Ṱhaba")
 	own := p.send("GET", "/api/v1/data-rights/my-data/page?lang=af", "").want(200)
-	if page.raw != own.raw || page.header.Get("Content-Security-Policy") != own.header.Get("Content-Security-Policy") {
-		t.Error("the page is not the API's")
+	if paper.raw != own.raw || paper.header.Get("Content-Security-Policy") != own.header.Get("Content-Security-Policy") ||
+		paper.header.Get("Content-Disposition") != `attachment; filename="my-data.html"` {
+		t.Errorf("the paper is not the API's: %v", paper.header)
 	}
 
 	file := b.get("/me/data.json").want(200)
@@ -229,7 +232,7 @@ func TestTheOwnPagesAreForEveryRoleInEveryLanguage(t *testing.T) {
 	for who, b := range everybody {
 		for _, lang := range []string{"en", "zu", "af"} {
 			for _, path := range []string{
-				"/me", "/me/reads", "/me/requests", "/me/erase", "/console/account", "/console/account/password",
+				"/me", "/me/reads", "/me/data", "/me/requests", "/me/erase", "/console/account", "/console/account/password",
 				"/console/account/second-factor", "/console/register", "/console/forgot", "/console/redeem",
 			} {
 				a := b.get(path + "?lang=" + lang)

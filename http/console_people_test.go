@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
 	"github.com/salga-trust/engine/domain"
@@ -266,6 +267,14 @@ func TestThePageOfAPersonWithManyDecisionsShowsTheNewest(t *testing.T) {
 		t.Errorf("%d decisions count: %v", len(counting), counting)
 	}
 	officer.send("GET", "/api/v1/compliance/consents?counting=true", "").wantProblem(422, domain.CodeInvalid)
+	for _, own := range []*answer{
+		p.send("GET", "/api/v1/consents?counting=true", ""),
+		officer.send("GET", "/api/v1/consents?counting=true&subject_id="+p.id, ""),
+	} {
+		if diff := cmp.Diff(counting, own.want(200).items()); diff != "" || own.json["next"] != nil {
+			t.Errorf("asked for alone, other decisions count:\n%s", diff)
+		}
+	}
 }
 
 // What a page asks rests on one reading of the visitor's rights, and a form that is sent

@@ -890,9 +890,12 @@ func (r *fakeReports) Resolve(
 }
 
 func (r *fakeReports) Replay(
-	_ context.Context, tenant domain.TenantID, _ reports.ReplayQuery, each func(domain.Decided) error,
+	_ context.Context, tenant domain.TenantID, q reports.ReplayQuery, each func(domain.Decided) error,
 ) error {
 	for _, c := range (&fakeQueries{store: r.store}).all(tenant) {
+		if !q.Subject.IsZero() && c.Subject != q.Subject {
+			continue
+		}
 		if between := r.between.Load(); between != nil {
 			if err := (*between)(); err != nil {
 				return err

@@ -35,7 +35,11 @@ func mePages() []route {
 		},
 		{
 			id: "page_me_data", method: "GET", path: "/me/data", who: self, rate: accountRate,
-			page: (*console.Console).MyDataPage,
+			page: (*console.Console).MyData, asks: []string{"after"},
+		},
+		{
+			id: "page_me_data_paper", method: "GET", path: "/me/data.html", who: self, rate: accountRate,
+			page: (*console.Console).MyDataPaper,
 		},
 		{
 			id: "page_me_data_file", method: "GET", path: "/me/data.json", who: self, rate: accountRate,

@@ -886,6 +886,12 @@ const (
 	SubjectHistoryParamsOrderOldest SubjectHistoryParamsOrder = "oldest"
 )
 
+// Defines values for ListConsentsParamsCounting.
+const (
+	ListConsentsParamsCountingFalse ListConsentsParamsCounting = "false"
+	ListConsentsParamsCountingTrue  ListConsentsParamsCounting = "true"
+)
+
 // Defines values for ListHoldsParamsStatus.
 const (
 	ListHoldsParamsStatusInForce ListHoldsParamsStatus = "in_force"
@@ -3946,6 +3952,9 @@ type ListConsentsParams struct {
 	// SubjectID Another person of your municipality; staff only.
 	SubjectID *uuid.UUID `form:"subject_id,omitempty" json:"subject_id,omitempty"`
 
+	// Counting true: for each purpose only the decision that counts, which is the one in force, otherwise the newest that was not annulled. All are on one page, so that limit and after have no meaning.
+	Counting *ListConsentsParamsCounting `form:"counting,omitempty" json:"counting,omitempty"`
+
 	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
@@ -3955,6 +3964,9 @@ type ListConsentsParams struct {
 	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
+
+// ListConsentsParamsCounting defines parameters for ListConsents.
+type ListConsentsParamsCounting string
 
 // RecordConsentParams defines parameters for RecordConsent.
 type RecordConsentParams struct {
@@ -5528,6 +5540,9 @@ func (c *Client) ListConsents(ctx context.Context, params *ListConsentsParams) (
 		}
 		if params.SubjectID != nil {
 			r.query.Set("subject_id", text(*params.SubjectID))
+		}
+		if params.Counting != nil {
+			r.query.Set("counting", text(*params.Counting))
 		}
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))

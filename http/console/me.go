@@ -2,7 +2,6 @@ package console
 
 import (
 	"cmp"
-	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -20,6 +19,7 @@ const (
 // minePage is what /me shows.
 type minePage struct {
 	Decisions []decisions
+	Partly    bool // only the newest decisions are in Decisions, and whatever counts
 	Seal      seal
 	Offers    []offer
 	// Guarded are purposes about children: a competent person decides, at a counter.
@@ -57,52 +57,78 @@ func (c *Console) Me(v *Visit) error {
 }
 
 // mine gathers what /me shows.
-func (v *Visit) mine() (minePage, error) {
-	consents, err := v.myConsents()
+func (v *Visit) mine() (page minePage, err error) {
+	var consents []client.ConsentBody
+	var purposes []client.PurposeBody
+	err = together(
+		func() (err error) { consents, page.Partly, err = v.myConsents(); return err },
+		func() (err error) { purposes, err = v.purposes(); return err },
+		func() (err error) { page.Seal, err = v.seal(); return err },
+		func() error { return v.myLooks(&page) },
+		func() error { return v.myPrograms(&page) },
+		func() error { return v.myRights(&page) },
+	)
 	if err != nil {
-		return minePage{}, err
-	}
-	page := minePage{Decisions: byPurpose(consents)}
-	if page.Seal, err = v.seal(); err != nil {
-		return minePage{}, err
-	}
-	if err := v.offers(&page, consents); err != nil {
 		return minePage{}, err
 	}
 
-	ctx, ten, hundred := v.r.Context(), newest, pageSize
-	looks, err := v.API.ListReads(ctx, &client.ListReadsParams{Limit: &ten})
-	if err != nil {
-		return minePage{}, err
+	page.Decisions = byPurpose(consents)
+	v.offers(&page, purposes, consents)
+	return page, nil
+}
+
+func (v *Visit) myLooks(page *minePage) error {
+	looks, err := v.API.ListReads(v.r.Context(), &client.ListReadsParams{Limit: new(newest)})
+	if err == nil {
+		page.Looks = looks.Body
 	}
-	programs, err := v.API.ListPrograms(ctx, &client.ListProgramsParams{Limit: &hundred})
-	if err != nil {
-		return minePage{}, err
+	return err
+}
+
+func (v *Visit) myPrograms(page *minePage) error {
+	programs, err := v.API.ListPrograms(v.r.Context(), &client.ListProgramsParams{Limit: new(pageSize)})
+	if err == nil {
+		page.Programs = programs.Body.Items
 	}
+	return err
+}
+
+func (v *Visit) myRights(page *minePage) error {
 	rights, err := v.rights(nil)
 	if err != nil {
-		return minePage{}, err
+		return err
 	}
 
-	page.Looks, page.Programs = looks.Body, programs.Body.Items
 	page.Holds = len(inForce(rights.Holds))
 	for _, q := range rights.Requests {
 		if q.ClosedAt == nil {
 			page.Open++
 		}
 	}
-	return page, nil
+	return nil
 }
 
-// myConsents returns all that the visitor decided.
-func (v *Visit) myConsents() ([]client.ConsentBody, error) {
-	return everyPage(func(after *string, limit *int64) ([]client.ConsentBody, *string, error) {
-		list, err := v.API.ListConsents(v.r.Context(), &client.ListConsentsParams{Limit: limit, After: after})
-		if err != nil {
-			return nil, nil, err
+// myConsents returns the newest that the visitor decided and, if that is only a part,
+// whatever counts of the rest.
+func (v *Visit) myConsents() (decided []client.ConsentBody, partly bool, err error) {
+	ctx := v.r.Context()
+	list, err := v.API.ListConsents(ctx, &client.ListConsentsParams{Limit: new(pageSize)})
+	if err != nil || list.Body.Next == nil {
+		return list.Body.Items, false, err
+	}
+
+	counting, err := v.API.ListConsents(ctx,
+		&client.ListConsentsParams{Counting: new(client.ListConsentsParamsCountingTrue)})
+	if err != nil {
+		return nil, false, err
+	}
+	decided = list.Body.Items
+	for _, c := range counting.Body.Items {
+		if !slices.ContainsFunc(decided, func(d client.ConsentBody) bool { return d.ID == c.ID }) {
+			decided = append(decided, c)
 		}
-		return list.Body.Items, list.Body.Next, nil
-	})
+	}
+	return decided, true, nil
 }
 
 // everyPage returns the items of all pages of a list.
@@ -162,12 +188,7 @@ func inForceFirst(a, b client.ConsentBody) int {
 }
 
 // offers finds the purposes that the visitor may still agree to.
-func (v *Visit) offers(page *minePage, consents []client.ConsentBody) error {
-	purposes, err := v.purposes()
-	if err != nil {
-		return err
-	}
-
+func (v *Visit) offers(page *minePage, purposes []client.PurposeBody, consents []client.ConsentBody) {
 	for _, p := range purposes {
 		stands := slices.ContainsFunc(consents, func(c client.ConsentBody) bool {
 			return c.Purpose == p.Code && c.InForce
@@ -182,7 +203,6 @@ func (v *Visit) offers(page *minePage, consents []client.ConsentBody) error {
 		text, lang := v.wording(p)
 		page.Offers = append(page.Offers, offer{p, text, lang})
 	}
-	return nil
 }
 
 // wording returns the words of a purpose in the page's language, or else in one that
@@ -234,16 +254,33 @@ func (v *Visit) mineByID() (client.ConsentBody, error) {
 	if err != nil {
 		return client.ConsentBody{}, err
 	}
-	consents, err := v.myConsents()
+	consents, partly, err := v.myConsents()
 	if err != nil {
 		return client.ConsentBody{}, err
 	}
 
-	i := slices.IndexFunc(consents, func(c client.ConsentBody) bool { return c.ID == id })
-	if i < 0 || consents[i].SubjectID != v.Visitor.ID {
+	named := func(c client.ConsentBody) bool { return c.ID == id && c.SubjectID == v.Visitor.ID }
+	if partly && !slices.ContainsFunc(consents, named) { // an old one, which counts no more
+		if consents, err = v.allMyConsents(); err != nil {
+			return client.ConsentBody{}, err
+		}
+	}
+	i := slices.IndexFunc(consents, named)
+	if i < 0 {
 		return client.ConsentBody{}, refusal(http.StatusNotFound, client.ProblemCodeNotFound)
 	}
 	return consents[i], nil
+}
+
+// allMyConsents returns all that the visitor decided.
+func (v *Visit) allMyConsents() ([]client.ConsentBody, error) {
+	return everyPage(func(after *string, limit *int64) ([]client.ConsentBody, *string, error) {
+		list, err := v.API.ListConsents(v.r.Context(), &client.ListConsentsParams{Limit: limit, After: after})
+		if err != nil {
+			return nil, nil, err
+		}
+		return list.Body.Items, list.Body.Next, nil
+	})
 }
 
 // WithdrawMineForm says what happens if this consent is withdrawn.
@@ -306,24 +343,48 @@ func (c *Console) MyReads(v *Visit) error {
 	return v.render("me_reads", list.Body)
 }
 
-// MyDataPage shows all that is held about the visitor: the API's own page, as it is.
-func (c *Console) MyDataPage(v *Visit) error {
-	lang := client.MyDataPageParamsLang(v.Lang)
-	page, err := v.API.MyDataPage(v.r.Context(), &client.MyDataPageParams{Lang: &lang})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = page.Body.Close() }()
-	content, err := io.ReadAll(page.Body)
-	if err != nil {
-		return err
-	}
+// myDataPage is what /me/data shows of what is held about the visitor. The files that it
+// leads to hold all of it, however much that is.
+type myDataPage struct {
+	Me        client.UserBody
+	First     bool
+	Decisions []client.ConsentBody // newest first
+	Next      *string
+}
 
-	v.keepSession()
-	v.w.Header().Set("Content-Language", string(v.Lang))
-	v.w.Header().Set("Content-Security-Policy", page.Header.Get("Content-Security-Policy"))
-	v.send(http.StatusOK, page.Header.Get("Content-Type"), content, pack(content))
-	return nil
+// myDecisions is how many decisions a page of /me/data shows.
+const myDecisions = 20
+
+// MyData shows who the visitor is here, and page by page what they decided.
+func (c *Console) MyData(v *Visit) error {
+	page := myDataPage{First: v.Value("after") == ""}
+	err := together(
+		func() error {
+			me, err := v.API.GetMe(v.r.Context(), nil)
+			if err == nil {
+				page.Me = me.Body
+			}
+			return err
+		},
+		func() error {
+			list, err := v.API.ListConsents(v.r.Context(),
+				&client.ListConsentsParams{Limit: new(int64(myDecisions)), After: v.optional("after")})
+			if err == nil {
+				page.Decisions, page.Next = list.Body.Items, list.Body.Next
+			}
+			return err
+		},
+	)
+	if err != nil {
+		return err
+	}
+	return v.render("me_data", page)
+}
+
+// MyDataPaper hands over all that is held about the visitor, to read and to print: the
+// API's own page.
+func (c *Console) MyDataPaper(v *Visit) error {
+	return v.stream(link("/api/v1/data-rights/my-data/page", "lang", v.Lang), "my-data.html")
 }
 
 // MyDataFile hands over all that is held about the visitor, to take along: the API's own
