@@ -22,6 +22,7 @@ type Query struct {
 
 	Subject domain.UserID // the person that events are about
 	Actor   domain.UserID // the person who acted
+	NotBy   domain.UserID // leaves out what this person did
 	Record  uuid.UUID     // the record that events are about
 
 	// Stream limits the search to one stream, which is then read in order of version, and
@@ -183,6 +184,9 @@ func (q Query) statement(after, upTo int64) (sql string, args []any) {
 	}
 	if !q.Actor.IsZero() {
 		s.And("actor_id = %s", q.Actor.UUID)
+	}
+	if !q.NotBy.IsZero() {
+		s.And("actor_id is distinct from %s", q.NotBy.UUID)
 	}
 	if q.Stream.ID != uuid.Nil {
 		s.And("stream_type = %s", string(q.Stream.Type))

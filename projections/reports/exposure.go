@@ -122,9 +122,8 @@ func (r *Reports) Reads(
 	}
 	q := eventstore.Query{
 		Tenant: tenant, UpTo: upTo, From: period.From, To: period.To,
-		Types: []string{(*domain.PersonalDataRead)(nil).EventType()},
+		Types: []string{(*domain.PersonalDataRead)(nil).EventType()}, NotBy: person,
 	}
-	byOthers := func(e domain.Recorded) bool { return e.Actor != person }
 
 	var found []domain.Recorded
 	var merged []domain.UserID
@@ -134,7 +133,7 @@ func (r *Reports) Reads(
 		}
 		for _, id := range append([]domain.UserID{person}, merged...) {
 			q.Seen = id
-			reads, err := r.readsOf(ctx, tx, q, page.Fetch(), byOthers)
+			reads, err := r.readsOf(ctx, tx, q, page.Fetch())
 			if err != nil {
 				return err
 			}
@@ -175,9 +174,8 @@ func (r *Reports) reads(
 	}
 
 	q.UpTo, q.Tenant = upTo, scope.tenant
-	all := func(domain.Recorded) bool { return true }
 	err = r.asTenant(ctx, scope.tenant, func(tx pgx.Tx) (err error) {
-		found, err = r.readsOf(ctx, tx, q, page.Fetch(), all)
+		found, err = r.readsOf(ctx, tx, q, page.Fetch())
 		return err
 	})
 	return found, err
@@ -186,7 +184,7 @@ func (r *Reports) reads(
 // readsOf finds the newest reads that can have covered the person whom a query is about,
 // at most as many as are wanted.
 func (r *Reports) readsOf(
-	ctx context.Context, tx pgx.Tx, q eventstore.Query, want int, wanted func(domain.Recorded) bool,
+	ctx context.Context, tx pgx.Tx, q eventstore.Query, want int,
 ) (found []domain.Recorded, err error) {
 	c := r.coverage(tx, q.Tenant, q.Seen)
 	began, err := c.began(ctx)
@@ -205,11 +203,7 @@ func (r *Reports) readsOf(
 			return nil, err
 		}
 
-		for _, e := range covering {
-			if wanted(e) {
-				found = append(found, e)
-			}
-		}
+		found = append(found, covering...)
 		if len(found) >= want {
 			return found[:want], nil
 		}
