@@ -1,8 +1,10 @@
 package console
 
 import (
+	"compress/gzip"
 	"context"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -26,8 +28,9 @@ type Config struct {
 
 // Console makes the pages.
 type Console struct {
-	config Config
-	origin *http.CrossOriginProtection
+	config  Config
+	origin  *http.CrossOriginProtection
+	packers sync.Pool // of *gzip.Writer
 }
 
 // New makes the console.
@@ -35,7 +38,10 @@ func New(config Config) (*Console, error) {
 	if _, err := templates(); err != nil {
 		return nil, err
 	}
-	return &Console{config: config, origin: http.NewCrossOriginProtection()}, nil
+	return &Console{
+		config: config, origin: http.NewCrossOriginProtection(),
+		packers: sync.Pool{New: func() any { return gzip.NewWriter(nil) }},
+	}, nil
 }
 
 // Page answers one request. An error becomes a page of its own: see Visit.fail.

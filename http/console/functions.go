@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"reflect"
 	"strings"
+	"sync"
 	"time"
 	_ "time/tzdata" // for machines without time zones
 	"unicode"
@@ -149,14 +150,14 @@ func (w words) date(at time.Time) string {
 	return fmt.Sprintf("%d %s %d", at.Day(), w.texts[fmt.Sprintf("month_%d", at.Month())], at.Year())
 }
 
-// southAfrica has had no summer time since 1944.
-func southAfrica() *time.Location {
+// southAfrica has had no summer time since 1944. It is looked up once: that reads a file.
+var southAfrica = sync.OnceValue(func() *time.Location {
 	zone, err := time.LoadLocation("Africa/Johannesburg")
 	if err != nil {
 		return time.FixedZone("SAST", 2*60*60)
 	}
 	return zone
-}
+})
 
 func inSouthAfrica(at any) (time.Time, bool) {
 	switch at := at.(type) {

@@ -64,7 +64,7 @@ func (v *Visit) answer(status int, name string, data any, problem *client.Error)
 
 	v.keepSession()
 	v.w.Header().Set("Content-Language", string(v.Lang))
-	v.send(status, "text/html; charset=utf-8", out.Bytes(), pack(out.Bytes()))
+	v.send(status, "text/html; charset=utf-8", out.Bytes(), nil)
 	return nil
 }
 

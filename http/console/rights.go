@@ -252,7 +252,7 @@ func (c *Console) RequestData(v *Visit) error {
 	v.session.lang = v.former.lang // the paper's language is not the officer's
 	v.keepSession()
 	v.w.Header().Set("Content-Security-Policy", page.Header.Get("Content-Security-Policy"))
-	v.send(http.StatusOK, page.Header.Get("Content-Type"), content, pack(content))
+	v.send(http.StatusOK, page.Header.Get("Content-Type"), content, nil)
 	return nil
 }
 
