@@ -26,9 +26,9 @@ func (s *overtaken) Append(ctx context.Context, a domain.Append) (domain.Appende
 	return s.Store.Append(ctx, a)
 }
 
-// An import finds a record, by a phone for instance, and an officer merges it into another
-// at the same time. Whichever is first, what the list says counts for the record that goes
-// on, once.
+// An import finds a record, by a phone for instance, and an officer merges it into
+// another at the same time. Whichever is first, what the list says counts for the record
+// that goes on, once.
 func TestAClaimAboutARecordThatIsBeingMergedIsAboutTheOneThatGoesOn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

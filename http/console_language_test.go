@@ -7,8 +7,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// Whoever changes the language of a form that came back keeps what they typed, and nothing
-// is sent by that, even if it would be accepted by now.
+// Whoever changes the language of a form that came back keeps what they typed, and
+// nothing is sent by that, even if it would be accepted by now.
 func TestAFormThatCameBackIsKeptInAnotherLanguage(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -50,8 +50,8 @@ func (s *server) recordReadOfAll(
 	return err
 }
 
-// looks are the reads behind one page. They are recorded together, before the page leaves:
-// an append costs much more than a read in it.
+// looks are the reads behind one page. They are recorded together, before the page
+// leaves: an append costs much more than a read in it.
 type looks struct {
 	mu    sync.Mutex // a page asks several questions at once
 	by    commands.Call

@@ -61,9 +61,9 @@ type Visitor struct {
 	Head int64
 	// May reports whether the visitor may open a page, by its id in the table of routes.
 	May func(page string) bool
-	// Looked records the looks at other people's data that the page makes: call it when it
-	// asks no more, and before it leaves. Nil: each was recorded at once. Its error is a
-	// *client.Error.
+	// Looked records the looks at other people's data that the page makes: call it when
+	// it asks no more, and before it leaves. Nil: each was recorded at once. Its error is
+	// a *client.Error.
 	Looked func(ctx context.Context) error
 }
 

@@ -133,8 +133,8 @@ func (p people) LoadPersonal(
 	return p.of[domain.UserID{UUID: streams[0].ID}], nil
 }
 
-// An officer merges two records while a list is imported, and the read table, which people
-// are found in by phone, does not show it yet.
+// An officer merges two records while a list is imported, and the read table, which
+// people are found in by phone, does not show it yet.
 func TestARowByPhoneIsOfWhoGoesOnWhileRecordsAreMerged(t *testing.T) {
 	t.Parallel()
 	from, into := domain.UserID{UUID: uuid.New()}, domain.UserID{UUID: uuid.New()}
