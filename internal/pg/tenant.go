@@ -6,7 +6,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // SetTenant puts the rest of a transaction under the row-level security of the tenant in
@@ -16,11 +15,16 @@ const SetTenant = `select set_config('trust.tenant', $1, true)`
 // ErrNoTenant says that a query was asked for without the tenant whose rows it reads.
 var ErrNoTenant = errors.New("a query needs a tenant")
 
+// Sender is a pool or a connection.
+type Sender interface {
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
+}
+
 // InTenant runs the statements that queue adds to a batch under the row-level security of
 // one tenant, in one round trip and one transaction: a batch without BEGIN is an implicit
 // transaction, so no connection carries the tenant back to its pool. settings is
 // SetTenant, with more settings appended where needed.
-func InTenant(ctx context.Context, pool *pgxpool.Pool, tenant [16]byte, settings string, queue func(*pgx.Batch)) error {
+func InTenant(ctx context.Context, db Sender, tenant [16]byte, settings string, queue func(*pgx.Batch)) error {
 	if tenant == [16]byte{} {
 		return ErrNoTenant
 	}
@@ -28,5 +32,5 @@ func InTenant(ctx context.Context, pool *pgxpool.Pool, tenant [16]byte, settings
 	batch := &pgx.Batch{}
 	batch.Queue(settings, pgtype.UUID{Bytes: tenant, Valid: true}.String())
 	queue(batch)
-	return pool.SendBatch(ctx, batch).Close()
+	return db.SendBatch(ctx, batch).Close()
 }
