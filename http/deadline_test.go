@@ -51,7 +51,7 @@ func overLine(t *testing.T, db *pgtest.DB, settings ...func(*apphttp.Config)) (*
 	w.handler = commands.New(store, commands.Config{})
 
 	config := apphttp.Config{
-		Commands: w.handler, Queries: projections.NewQueries(pool), Reports: reports.New(pool, reader),
+		Commands: w.handler, Queries: projections.NewQueries(pool, nil), Reports: reports.New(pool, nil, reader),
 		Version: "0.1.0", RequestTimeout: 2 * time.Second,
 		Tokens: apphttp.Tokens{Secret: []byte(secret), Issuer: "trust", Audience: "trust", Access: time.Hour},
 		Ready:  func(context.Context) apphttp.ReadyState { return apphttp.ReadyState{} },

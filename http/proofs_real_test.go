@@ -67,10 +67,10 @@ func newSealedWorld(t *testing.T, patience time.Duration) *sealedWorld {
 		Logger: logger,
 	}, w.sealer)
 
-	answers := reports.New(pool, w.reader)
+	answers := reports.New(pool, nil, w.reader)
 	t.Cleanup(answers.Close)
 	w.api, err = apphttp.New(apphttp.Config{
-		Commands: w.handler, Queries: slowly{projections.NewQueries(pool)}, Reports: answers,
+		Commands: w.handler, Queries: slowly{projections.NewQueries(pool, nil)}, Reports: answers,
 		Version: "0.1.0", Metrics: prometheus.NewRegistry(), Tokens: tokens(),
 		Ready:  func(context.Context) apphttp.ReadyState { return apphttp.ReadyState{} },
 		System: noSystem, Tree: seal.NewView(pool), Logger: logger,

@@ -17,7 +17,7 @@ func TestAPersonIsFoundByAnIndex(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	plans := &pgtest.Plans{}
-	queries := projections.NewQueries(plans.Pool(t, w.db, pgtest.Query))
+	queries := projections.NewQueries(plans.Pool(t, w.db, pgtest.Query), nil)
 	_, err := w.db.Superuser(t).Exec(t.Context(),
 		`insert into trust.users (id, tenant_id, municipality_code, email, full_name, phone,
 			preferred_language, role, is_active, is_erased, created_at, updated_at, version, position)
@@ -57,7 +57,7 @@ func TestAPartOfANameIsFoundInAnIndexAlone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	plans := &pgtest.Plans{}
-	queries := projections.NewQueries(plans.Pool(t, w.db, pgtest.Query))
+	queries := projections.NewQueries(plans.Pool(t, w.db, pgtest.Query), nil)
 	super := w.db.Superuser(t)
 	_, err := super.Exec(t.Context(),
 		`insert into trust.users (id, tenant_id, municipality_code, email, full_name, phone,

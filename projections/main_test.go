@@ -53,7 +53,7 @@ func newWorld(t testing.TB) *world {
 	t.Cleanup(store.Close)
 
 	w := &world{
-		db: db, pool: pool, store: store, queries: projections.NewQueries(pool),
+		db: db, pool: pool, store: store, queries: projections.NewQueries(pool, nil),
 		observer: follow.NewObserver(pool, projections.Followers()...),
 	}
 

@@ -54,7 +54,7 @@ func TestATenantSeesItsOwnRowsOnly(t *testing.T) {
 	pool, err := pgxpool.NewWithConfig(t.Context(), config)
 	must(t, err)
 	t.Cleanup(pool.Close)
-	q := projections.NewQueries(pool)
+	q := projections.NewQueries(pool, nil)
 
 	for range 3 {
 		for i, tenant := range tenants {
@@ -349,7 +349,7 @@ func TestADatabaseThatIsAwayIsUnavailable(t *testing.T) {
 	pool, err := pgxpool.New(t.Context(), "postgres://nobody@127.0.0.1:1/nothing?connect_timeout=1")
 	must(t, err)
 	t.Cleanup(pool.Close)
-	q := projections.NewQueries(pool)
+	q := projections.NewQueries(pool, nil)
 	_, one := q.Municipality(t.Context(), "CPT")
 	_, many := q.Users(t.Context(), domain.PlatformTenant(), projections.UserFilter{}, projections.Page{})
 	_, status := follow.NewObserver(pool, projections.Followers()...).Status(t.Context())

@@ -28,7 +28,7 @@ func BenchmarkActivity(b *testing.B) {
 	b.Run("at first", func(b *testing.B) {
 		pool := w.db.Pool(b, pgtest.Query)
 		for b.Loop() {
-			ask(reports.New(pool, w.reader))
+			ask(reports.New(pool, nil, w.reader))
 		}
 	})
 	ask(w.reports)

@@ -192,7 +192,7 @@ func (h *history) same(t *testing.T, what string) {
 
 		for _, days := range []int{7, 30, 366} {
 			want := h.recount(t, tenant, days)
-			fresh := reports.New(h.pool, h.w.reader)
+			fresh := reports.New(h.pool, nil, h.w.reader)
 			for how, r := range map[string]*reports.Reports{"kept": h.w.reports, "fresh": fresh} {
 				got := counted(t, r, tenant, days, h.now)
 				if diff := gocmp.Diff(want, got); diff != "" {

@@ -34,6 +34,7 @@ func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person do
 	var about, by, seen []domain.Recorded
 	var rules domain.Rules
 	err := r.wholePerson(ctx, tenant, func(tx pgx.Tx) (err error) {
+		d = Dossier{}
 		if d.Position, err = eventstore.Head(ctx, tx); err != nil {
 			return err
 		}

@@ -128,6 +128,7 @@ func (r *Reports) Reads(
 	var found []domain.Recorded
 	var merged []domain.UserID
 	err = r.wholePerson(ctx, tenant, func(tx pgx.Tx) (err error) {
+		found = nil
 		if merged, err = r.mergedInto(ctx, tx, tenant, person); err != nil {
 			return err
 		}

@@ -115,7 +115,7 @@ func TestReportsWithoutADatabaseAreUnavailable(t *testing.T) {
 	pool, err := pgxpool.New(t.Context(), "postgres://nobody@127.0.0.1:1/nothing?connect_timeout=1")
 	must(t, err)
 	t.Cleanup(pool.Close)
-	r := reports.New(pool, w.reader)
+	r := reports.New(pool, nil, w.reader)
 	scope, err := reports.ScopeOf(domain.PlatformTenant(), domain.TenantID{})
 	must(t, err)
 

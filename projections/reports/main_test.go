@@ -40,7 +40,7 @@ func newWorld(t testing.TB) *world {
 	reader, err := eventstore.NewReader(t.Context(), db.Conn(t, pgtest.Projector), []byte(masterKey))
 	must(t, err)
 
-	w := &world{db: db, store: store, reader: reader, reports: reports.New(pool, reader)}
+	w := &world{db: db, store: store, reader: reader, reports: reports.New(pool, nil, reader)}
 	t.Cleanup(w.reports.Close)
 	w.tenant = w.municipality(t, "CPT")
 	return w

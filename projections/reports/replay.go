@@ -231,7 +231,21 @@ func resolve(ctx context.Context, tx pgx.Tx, knownAt time.Time, position int64) 
 func (r *Reports) Replay(
 	ctx context.Context, tenant domain.TenantID, q ReplayQuery, each func(domain.Decided) error,
 ) error {
-	return r.asTenant(ctx, tenant, func(tx pgx.Tx) error { return r.replay(ctx, tx, tenant, q, each) })
+	if q.Now.IsZero() {
+		q.Now = time.Now()
+	}
+
+	return r.asTenant(ctx, tenant, func(tx pgx.Tx) error {
+		if !q.Subject.IsZero() && q.behind == q.Subject.UUID {
+			return nil // read for the second time, with everything passed on
+		}
+		return r.replay(ctx, tx, tenant, q, func(d domain.Decided) error {
+			// A person is passed on as a whole: if a replica fails after that, the
+			// primary goes on with the next.
+			q.behind = d.Subject.UUID
+			return each(d)
+		})
+	})
 }
 
 func (r *Reports) replay(

@@ -48,6 +48,7 @@ func (r *Reports) ReplayPage(
 
 	var rows []domain.Decided
 	err := r.asTenant(ctx, tenant, func(tx pgx.Tx) error {
+		rows = nil
 		take := func(d domain.Decided) error {
 			if rows = append(rows, d); len(rows) == page.Fetch() {
 				return errPageFull

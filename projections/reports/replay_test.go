@@ -3,6 +3,7 @@ package reports_test
 import (
 	"bytes"
 	"errors"
+	"log/slog"
 	"maps"
 	"slices"
 	"testing"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/domain/domaintest"
+	"github.com/salga-trust/engine/eventstore/replica"
 	"github.com/salga-trust/engine/internal/pgtest"
 	"github.com/salga-trust/engine/projections/reports"
 )
@@ -294,5 +296,49 @@ func TestAReplayRefusesPositionsThatAreNotThere(t *testing.T) {
 	none := func(domain.Decided) error { t.Error("a row"); return nil }
 	if err := r.Replay(t.Context(), domain.TenantID{}, reports.ReplayQuery{Position: head}, none); err == nil {
 		t.Error("the zero tenant is replayed")
+	}
+}
+
+// A replica that fails midway is replaced by the primary, which goes on where it ended:
+// between pages of events, and after the last.
+func TestAReplayThatLosesItsReplicaPassesEverybodyOnOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	copied, admin := w.db.Pool(t, pgtest.Query), w.db.Superuser(t)
+	r, err := replica.Open(t.Context(), w.db.Pool(t, pgtest.Query), copied, slog.New(slog.DiscardHandler))
+	must(t, err)
+	t.Cleanup(r.Close)
+	pgtest.Eventually(t, "the replica serves", func() bool { return r.Status().State == replica.Serving })
+	read := reports.New(w.db.Pool(t, pgtest.Query), r, w.reader)
+	t.Cleanup(read.Close)
+
+	const people, decisions = 15, 50 // more than a page of events
+	for range people {
+		var events []domain.Event
+		for range decisions {
+			events = append(events, &domain.ConsentGranted{Decision: decision("sms_alert", time.Time{})})
+		}
+		w.append(t, w.tenant, domain.ConsentsOf(newUser()), events...)
+	}
+	want, position := replay(t, w.reports, w.tenant, question{})
+
+	for _, at := range []int{1, len(want)} {
+		var got []domain.Consent
+		q := reports.ReplayQuery{Position: position}
+		must(t, read.Replay(t.Context(), w.tenant, q, func(d domain.Decided) error {
+			if got = append(got, d.Consent); len(got) != at {
+				return nil
+			}
+			const end = `select pg_terminate_backend(pid) from pg_stat_activity
+				where datname = current_database() and state = 'idle in transaction'`
+			_, err := admin.Exec(t.Context(), end)
+			return err
+		}))
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("lost after %d rows: %s", at, diff)
+		}
+	}
+	if counts := r.Counts(); counts.Again != 2 {
+		t.Errorf("the replica was not lost: %+v", counts)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/eventstore/replica"
 	"github.com/salga-trust/engine/internal/pg"
 )
 
@@ -20,9 +21,10 @@ import (
 // goroutines. Each opens one read-only transaction on one snapshot. The caller must check
 // who may ask, and record that they asked.
 type Reports struct {
-	pool   *pgxpool.Pool
-	reader *eventstore.Reader
-	whole  *semaphore.Weighted // bounds the reports on everything about one person
+	pool    *pgxpool.Pool
+	replica *replica.Replica
+	reader  *eventstore.Reader
+	whole   *semaphore.Weighted // bounds the reports on everything about one person
 
 	life     context.Context //nolint:containedctx // of what goes on between questions
 	end      context.CancelFunc
@@ -41,11 +43,12 @@ type Reports struct {
 // its turn before its request times out is unavailable.
 const wholeAtOnce = 2
 
-// New makes Reports on a pool that connects as trust_query. Close them before the pool.
-func New(pool *pgxpool.Pool, reader *eventstore.Reader) *Reports {
+// New makes Reports on a pool that connects as trust_query, and on its replica; nil: it
+// has none. Close them before both.
+func New(pool *pgxpool.Pool, copied *replica.Replica, reader *eventstore.Reader) *Reports {
 	life, end := context.WithCancel(context.Background()) //nolint:forbidigo // it outlives every question
 	return &Reports{
-		pool: pool, reader: reader, whole: semaphore.NewWeighted(wholeAtOnce), life: life, end: end,
+		pool: pool, replica: copied, reader: reader, whole: semaphore.NewWeighted(wholeAtOnce), life: life, end: end,
 		counts: semaphore.NewWeighted(1), activityPage: activityPage, mostKept: mostKeptRights,
 	}
 }
@@ -56,7 +59,8 @@ func (r *Reports) Close() {
 	r.counting.Wait()
 }
 
-// asTenant reads under the row-level security of one tenant.
+// asTenant reads under the row-level security of one tenant. It may read twice, see
+// replica.Read.
 func (r *Reports) asTenant(ctx context.Context, tenant domain.TenantID, read func(pgx.Tx) error) error {
 	if tenant.IsZero() {
 		return errors.New("a report without a tenant")
@@ -81,10 +85,12 @@ func (r *Reports) asPlatform(ctx context.Context, read func(pgx.Tx) error) error
 
 func (r *Reports) begin(ctx context.Context, first string, args []any, read func(pgx.Tx) error) error {
 	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	return eventstore.Unavailable(pgx.BeginTxFunc(ctx, r.pool, options, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, first, args...); err != nil {
-			return fmt.Errorf("begin a report: %w", err)
-		}
-		return read(tx)
+	return eventstore.Unavailable(r.replica.Read(ctx, r.pool, func(conn *pgxpool.Conn) error {
+		return pgx.BeginTxFunc(ctx, conn, options, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, first, args...); err != nil {
+				return fmt.Errorf("begin a report: %w", err)
+			}
+			return read(tx)
+		})
 	}))
 }

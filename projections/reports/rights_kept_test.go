@@ -46,7 +46,7 @@ func TestKeptRequestsAndHoldsEqualAFreshFold(t *testing.T) {
 			h.force(t, "update trust.log set id = gen_random_uuid()")
 		}
 
-		fresh := reports.New(h.pool, w.reader)
+		fresh := reports.New(h.pool, nil, w.reader)
 		for _, status := range []domain.RequestStatus{domain.RequestOpen, domain.RequestDone, domain.RequestDeclined} {
 			want, err := fresh.Requests(t.Context(), w.tenant, status, projections.Page{})
 			must(t, err)
@@ -153,7 +153,7 @@ func TestKeptRequestsAreNotFoldedAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	p := &pgtest.Plans{}
-	w.reports = reports.New(p.Pool(t, w.db, pgtest.Query), w.reader)
+	w.reports = reports.New(p.Pool(t, w.db, pgtest.Query), nil, w.reader)
 	lodge := func() {
 		w.append(t, w.tenant, domain.RightsOf(w.register(t, w.tenant, "somebody")), &domain.RequestLodged{
 			RequestID: domain.RequestID{UUID: newID()}, Kind: domain.AccessRequest, LodgedBy: domain.BySelf,

@@ -384,7 +384,7 @@ func TestSearchesCountsAndPagesUseTheirIndex(t *testing.T) {
 	w := newWorld(t)
 	p := &pgtest.Plans{}
 	pool := p.Pool(t, w.db, pgtest.Query)
-	w.reports = reports.New(pool, w.reader)
+	w.reports = reports.New(pool, nil, w.reader)
 	w.fill(t, 200_000, 150_000)
 	head := w.head(t)
 

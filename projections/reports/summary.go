@@ -40,6 +40,7 @@ func (r *Reports) Summary(
 
 	counts := map[projections.ConsentGroup]int64{}
 	err := r.asTenant(ctx, tenant, func(tx pgx.Tx) error {
+		clear(counts)
 		search, err := projections.SearchConsents(ctx, tx, tenant, q.Position)
 		switch {
 		case err != nil:

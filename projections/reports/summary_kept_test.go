@@ -55,7 +55,7 @@ func TestKeptSummariesEqualAFreshCount(t *testing.T) {
 		q.Status = append(domain.Statuses(), "", "", "")[chance.IntN(len(domain.Statuses())+3)]
 		by := dimensions()[chance.IntN(len(dimensions())):]
 
-		want, err := reports.New(pool, w.reader).Summary(t.Context(), w.tenant, q, by)
+		want, err := reports.New(pool, nil, w.reader).Summary(t.Context(), w.tenant, q, by)
 		must(t, err)
 		got, err := w.reports.Summary(t.Context(), w.tenant, q, by)
 		must(t, err)
