@@ -20,7 +20,7 @@ type ReadyState struct {
 	// Projectors are those that are not up to date.
 	Projectors []ProjectorState
 	// Warnings are problems to resolve while it serves: recorded_in_future,
-	// clock_differs.
+	// clock_differs, replica_unused.
 	Warnings []string
 }
 
@@ -47,7 +47,7 @@ type readyOutput struct {
 	Body struct {
 		Status     string           `json:"status" enum:"ready,degraded"`
 		Projectors []ProjectorState `json:"projectors,omitempty" nullable:"false" doc:"Those behind or halted."`
-		Warnings   []string         `json:"warnings,omitempty" nullable:"false" enum:"recorded_in_future,clock_differs" doc:"Trouble that an operator must resolve while the system serves. recorded_in_future: the newest event was recorded ahead of the database's clock. clock_differs: the clocks of server and database are more than 5 s apart, so nothing is recorded."`
+		Warnings   []string         `json:"warnings,omitempty" nullable:"false" enum:"recorded_in_future,clock_differs,replica_unused" doc:"Trouble that an operator must resolve while the system serves. recorded_in_future: the newest event was recorded ahead of the database's clock. clock_differs: the clocks of server and database are more than 5 s apart, so nothing is recorded. replica_unused: the replica is behind, away or no copy of the database, so queries are read on the primary."`
 	} `nameHint:"Ready"`
 }
 

@@ -35,7 +35,7 @@ type FollowerState struct {
 
 // Warning is a problem that an operator must resolve.
 type Warning struct {
-	Code   string `json:"code" enum:"no_writes,recorded_in_future,clock_differs" doc:"no_writes: nothing is recorded. recorded_in_future: the newest event was recorded ahead of the database's clock. clock_differs: the clocks of server and database are more than 5 s apart, so nothing is recorded."`
+	Code   string `json:"code" enum:"no_writes,recorded_in_future,clock_differs,replica_unused" doc:"no_writes: nothing is recorded. recorded_in_future: the newest event was recorded ahead of the database's clock. clock_differs: the clocks of server and database are more than 5 s apart, so nothing is recorded. replica_unused: the replica is behind, away or no copy of the database, so queries are read on the primary."`
 	Detail string `json:"detail" doc:"The same in words, for an operator." example:"the database is read-only"`
 }
 

@@ -27,13 +27,14 @@ const (
 // newAPI returns the routes of the API on an open log.
 func newAPI(ctx context.Context, o *opened, log *slog.Logger) (http.Handler, error) {
 	c := o.config
-	queries, observer := projections.NewQueries(o.pool), follow.NewObserver(o.pool, observed(o.config)...)
+	queries, observer := projections.NewQueries(o.pool, o.replica), follow.NewObserver(o.pool, observed(o.config)...)
 
 	metrics := prometheus.NewRegistry()
 	for _, collector := range []prometheus.Collector{
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		newProgressMetrics(observer), newSealMetrics(o), newWebhookMetrics(webhooks.NewView(o.pool)),
 		newPropagationMetrics(c, o.pool),
+		replicaMetrics{o.replica},
 	} {
 		if err := metrics.Register(collector); err != nil {
 			return nil, err
@@ -56,7 +57,7 @@ func newAPI(ctx context.Context, o *opened, log *slog.Logger) (http.Handler, err
 		Webhooks: webhooks.NewView(o.pool), Propagation: recipientsOf(c, o.pool),
 		// Queries wait for read tables, and for no other follower.
 		Ready:  newReadiness(o, follow.NewObserver(o.pool, projections.Followers()...)).shared,
-		System: systemView{o.pool, o.store, observer}.look,
+		System: systemView{o.pool, o.store, o.replica, observer}.look,
 		Logger: log, Metrics: metrics,
 
 		Version: version, Environment: environment, Debug: c.Debug,

@@ -25,7 +25,7 @@ type exposureCmd struct {
 // Run lists reads of personal data, newest first. It shows only ids and routes, so it is
 // not recorded itself.
 func (x exposureCmd) Run(ctx context.Context, p *program) error {
-	o, err := p.open(ctx, needs{commands: true})
+	o, err := p.open(ctx, needs{commands: true, queries: true})
 	if err != nil {
 		return err
 	}

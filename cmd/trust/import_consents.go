@@ -75,7 +75,7 @@ func (i importConsentsCmd) Run(ctx context.Context, p *program) error {
 	}
 	defer o.close(ctx)
 
-	people := projections.NewQueries(o.pool)
+	people := projections.NewQueries(o.pool, nil)
 	if file.Has("email") || file.Has("phone") {
 		if err := untilCaughtUp(ctx, o, people); err != nil {
 			return err

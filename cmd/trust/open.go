@@ -17,6 +17,7 @@ import (
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/eventstore/cloudevent"
+	"github.com/salga-trust/engine/eventstore/replica"
 	"github.com/salga-trust/engine/http/sharedcount"
 	"github.com/salga-trust/engine/internal/owned"
 	"github.com/salga-trust/engine/internal/pg"
@@ -39,12 +40,15 @@ type needs struct {
 	// commands asks for the log to act on, under the API's address and a proven master
 	// key.
 	commands bool
+	// queries asks, with commands, for the replica to read from, if there is one.
+	queries bool
 }
 
 // opened holds what a command asked for. The rest is zero.
 type opened struct {
 	config  *settings.Config
 	address string
+	queries bool // as in needs
 
 	conn    *pgx.Conn
 	pool    *pgxpool.Pool
@@ -52,6 +56,8 @@ type opened struct {
 	store   *eventstore.Store
 	handler *commands.Handler
 	reports *reports.Reports
+	replica *replica.Replica // nil: everything is read on the primary
+	copied  *pgxpool.Pool    // the replica's
 
 	log    *slog.Logger       // of a process that serves; nil: none
 	sender *mail.Sender       // nil: it sends no mail
@@ -79,7 +85,7 @@ func (p *program) check(n needs) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &opened{config: c, address: address}, nil
+	return &opened{config: c, address: address, queries: n.queries}, nil
 }
 
 // openLimit bounds how long opening may take: a server that hangs counts as one that does
@@ -160,7 +166,11 @@ func (o *opened) openLog(ctx context.Context) error {
 	if err != nil {
 		return explainKey(o.config, err)
 	}
-	if err := o.openReader(ctx); err != nil {
+	err = o.openReader(ctx)
+	if err == nil && o.queries {
+		err = o.openReplica(ctx)
+	}
+	if err != nil {
 		store.Close()
 		return err
 	}
@@ -178,7 +188,7 @@ func (o *opened) openLog(ctx context.Context) error {
 		config.Mail = o.sender.Send
 	}
 	o.handler = commands.New(store, config)
-	o.reports = reports.New(o.pool, o.reader)
+	o.reports = reports.New(o.pool, o.replica, o.reader)
 	return nil
 }
 
@@ -205,6 +215,7 @@ func (o *opened) close(ctx context.Context) {
 	if o.reports != nil {
 		o.reports.Close()
 	}
+	o.closeReplica()
 	if o.store != nil {
 		o.store.Close()
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/eventstore/follow"
+	"github.com/salga-trust/engine/eventstore/replica"
 	apphttp "github.com/salga-trust/engine/http"
 	"github.com/salga-trust/engine/migrations"
 )
@@ -31,6 +32,7 @@ const (
 type readiness struct {
 	pool     *pgxpool.Pool
 	store    *eventstore.Store
+	replica  *replica.Replica
 	observer *follow.Observer
 	started  string // file that exists once the first import is done; empty: nobody imports
 
@@ -51,7 +53,9 @@ type await struct {
 }
 
 func newReadiness(o *opened, observer *follow.Observer) *readiness {
-	r := &readiness{pool: o.pool, store: o.store, observer: observer, waiting: map[string]await{}}
+	r := &readiness{
+		pool: o.pool, store: o.store, replica: o.replica, observer: observer, waiting: map[string]await{},
+	}
 	if os.Getenv(exit.PartVariable) != "" {
 		r.started = o.config.ImportedFile()
 	}
@@ -94,6 +98,9 @@ func (r *readiness) look(ctx context.Context) apphttp.ReadyState {
 	defer r.mu.Unlock()
 
 	state := apphttp.ReadyState{Projectors: r.late(status, time.Now()), Warnings: clockWarnings(clocks)}
+	if replicaTrouble(r.replica) != "" {
+		state.Warnings = append(state.Warnings, replicaUnused)
+	}
 	if !r.isImported(status) {
 		state.Failed = append(state.Failed, "importing")
 	}

@@ -41,7 +41,7 @@ func (r replayCmd) Run(ctx context.Context, p *program) error {
 		return exit.WrongUsage("--reveal needs --reason, and --reason needs --reveal")
 	}
 
-	o, err := p.open(ctx, needs{commands: true})
+	o, err := p.open(ctx, needs{commands: true, queries: true})
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ const (
 // signal comes. Then it finishes the requests under way.
 func (serveCmd) Run(ctx context.Context, p *program) error {
 	outliveReaders()
-	o, err := p.check(needs{commands: true, keys: settings.Secrets{Secret: true}})
+	o, err := p.check(needs{commands: true, queries: true, keys: settings.Secrets{Secret: true}})
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/eventstore/follow"
+	"github.com/salga-trust/engine/eventstore/replica"
 	apphttp "github.com/salga-trust/engine/http"
 )
 
@@ -16,6 +17,7 @@ import (
 type systemView struct {
 	pool     *pgxpool.Pool
 	store    *eventstore.Store
+	replica  *replica.Replica
 	observer *follow.Observer
 }
 
@@ -65,6 +67,9 @@ func (v systemView) warnings(ctx context.Context) ([]apphttp.Warning, error) {
 	words := clocksInWords(clocks)
 	for i, code := range clockWarnings(clocks) {
 		warnings = append(warnings, apphttp.Warning{Code: code, Detail: words[i]})
+	}
+	if why := replicaTrouble(v.replica); why != "" {
+		warnings = append(warnings, apphttp.Warning{Code: replicaUnused, Detail: why})
 	}
 	return warnings, nil
 }

@@ -27,7 +27,7 @@ func TestTheSystemAsTheAPIShowsItTellsWhyAProjectorHalted(t *testing.T) {
 	store, err := eventstore.Open(t.Context(), pool, key, eventstore.Patience(pgtest.Patience))
 	must(t, err)
 	t.Cleanup(store.Close)
-	view := systemView{pool, store, follow.NewObserver(pool, projections.Followers()...)}
+	view := systemView{pool, store, nil, follow.NewObserver(pool, projections.Followers()...)}
 
 	for _, name := range []string{"First", "Tampered", "Last"} {
 		tenant := domain.TenantID{UUID: uuid.Must(uuid.NewV7())}

@@ -551,6 +551,7 @@ const (
 const (
 	ReadyWarningsClockDiffers     ReadyWarnings = "clock_differs"
 	ReadyWarningsRecordedInFuture ReadyWarnings = "recorded_in_future"
+	ReadyWarningsReplicaUnused    ReadyWarnings = "replica_unused"
 )
 
 // Defines values for RecipientBodyActorKind.
@@ -708,6 +709,7 @@ const (
 	WarningCodeClockDiffers     WarningCode = "clock_differs"
 	WarningCodeNoWrites         WarningCode = "no_writes"
 	WarningCodeRecordedInFuture WarningCode = "recorded_in_future"
+	WarningCodeReplicaUnused    WarningCode = "replica_unused"
 )
 
 // Defines values for WebhookBodyReason.
@@ -2808,7 +2810,7 @@ type Ready struct {
 	Projectors *[]ProjectorState `json:"projectors,omitempty"`
 	Status     ReadyStatus       `json:"status"`
 
-	// Warnings Trouble that an operator must resolve while the system serves. recorded_in_future: the newest event was recorded ahead of the database's clock. clock_differs: the clocks of server and database are more than 5 s apart, so nothing is recorded.
+	// Warnings Trouble that an operator must resolve while the system serves. recorded_in_future: the newest event was recorded ahead of the database's clock. clock_differs: the clocks of server and database are more than 5 s apart, so nothing is recorded. replica_unused: the replica is behind, away or no copy of the database, so queries are read on the primary.
 	Warnings *[]ReadyWarnings `json:"warnings,omitempty"`
 }
 
@@ -3377,7 +3379,7 @@ type VerifyEmailBody struct {
 
 // Warning defines model for Warning.
 type Warning struct {
-	// Code no_writes: nothing is recorded. recorded_in_future: the newest event was recorded ahead of the database's clock. clock_differs: the clocks of server and database are more than 5 s apart, so nothing is recorded.
+	// Code no_writes: nothing is recorded. recorded_in_future: the newest event was recorded ahead of the database's clock. clock_differs: the clocks of server and database are more than 5 s apart, so nothing is recorded. replica_unused: the replica is behind, away or no copy of the database, so queries are read on the primary.
 	Code WarningCode `json:"code"`
 
 	// Detail The same in words, for an operator.
@@ -3386,7 +3388,7 @@ type Warning struct {
 	Detail string `json:"detail"`
 }
 
-// WarningCode no_writes: nothing is recorded. recorded_in_future: the newest event was recorded ahead of the database's clock. clock_differs: the clocks of server and database are more than 5 s apart, so nothing is recorded.
+// WarningCode no_writes: nothing is recorded. recorded_in_future: the newest event was recorded ahead of the database's clock. clock_differs: the clocks of server and database are more than 5 s apart, so nothing is recorded. replica_unused: the replica is behind, away or no copy of the database, so queries are read on the primary.
 type WarningCode string
 
 // WebhookBody defines model for WebhookBody.

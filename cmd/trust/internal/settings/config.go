@@ -37,6 +37,7 @@ type Config struct {
 	DatabaseURL  string
 	apiURL       string // empty: derived from DatabaseURL, except in production
 	projectorURL string // likewise
+	ReadURL      string // of a standby to read from; empty: there is none
 	SecretKey    string
 	MasterKey    string
 	NewMasterKey string // what trust keys rotate changes to
@@ -258,7 +259,10 @@ func FormatSigningKey(s proof.Seeds) string {
 func (c *Config) readURLs(s Settings) error {
 	c.DatabaseURL, c.apiURL, c.projectorURL = s.Get("DATABASE_URL"), s.Get("DATABASE_URL_API"),
 		s.Get("DATABASE_URL_PROJECTOR")
-	for _, name := range []string{"DATABASE_URL", "DATABASE_URL_API", "DATABASE_URL_PROJECTOR"} {
+	c.ReadURL = s.Get("DATABASE_URL_READ")
+	for _, name := range []string{
+		"DATABASE_URL", "DATABASE_URL_API", "DATABASE_URL_PROJECTOR", "DATABASE_URL_READ",
+	} {
 		if _, err := parseDatabaseURL(name, s.Get(name)); err != nil {
 			return err
 		}

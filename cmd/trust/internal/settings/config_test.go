@@ -119,6 +119,10 @@ func TestBadConfigurationsAreRefused(t *testing.T) {
 			goodInProduction(), "DATABASE_URL_API=postgres://api@db.example/trust",
 			"DATABASE_URL_API has no TLS",
 		},
+		"no TLS to the replica": {
+			goodInProduction(), "DATABASE_URL_READ=postgres://api@replica.example/trust",
+			"DATABASE_URL_READ has no TLS",
+		},
 		"TLS if the server likes": {
 			goodInProduction(), "DATABASE_URL=postgres://o@db.example/trust?sslmode=prefer",
 			"DATABASE_URL has no TLS",

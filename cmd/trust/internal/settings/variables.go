@@ -27,6 +27,11 @@ func variables() []variable {
 			meaning: "the projectors' address, a login in trust_projector; unset: DATABASE_URL switched to that role",
 		},
 		{
+			name: "DATABASE_URL_READ",
+			meaning: "a standby of the database, to read lists, audit, history, replay and exports from, a login as in " +
+				"DATABASE_URL_API; unset: they are read there",
+		},
+		{
 			name: "SECRET_KEY", secret: true,
 			meaning: "signs access tokens, at least 32 characters; trust up makes and keeps one",
 		},
@@ -222,6 +227,7 @@ type Flags struct {
 	MasterKeyAgeIdentity string `name:"master-key-age-identity-file" group:"settings" placeholder:"FILE"`
 	LogSigningKeyFile    string `name:"log-signing-key-file" group:"settings" placeholder:"FILE"`
 	NewMasterKeyFile     string `name:"new-master-key-file" group:"settings" placeholder:"FILE"`
+	DatabaseURLRead      string `name:"database-url-read" group:"settings" placeholder:"URL"`
 	AdminEmail           string `name:"admin-email" group:"settings" placeholder:"ADDRESS"`
 	LogPolicy            string `name:"log-policy" group:"settings" placeholder:"FILE"`
 	LogOrigin            string `name:"log-origin" group:"settings" placeholder:"NAME"`
