@@ -129,9 +129,11 @@ func newGates(l Limits, on bool, now func() time.Time, shared *sharedcount.Redis
 			address: at("login-address", l.LoginAddress), person: at("login-account", l.LoginAccount),
 			slow: at("login-slow", l.LoginSlow),
 		},
-		resetRate:    {address: at("reset-address", l.ResetAddress), person: at("reset-email", l.ResetEmail)},
-		redeemRate:   {address: at("redeem-address", l.RedeemAddress)},
-		registerRate: {address: at("register-address", l.RegisterAddress), person: at("register-email", l.RegisterEmail)},
+		resetRate:  {address: at("reset-address", l.ResetAddress), person: at("reset-email", l.ResetEmail)},
+		redeemRate: {address: at("redeem-address", l.RedeemAddress)},
+		registerRate: {
+			address: at("register-address", l.RegisterAddress), person: at("register-email", l.RegisterEmail),
+		},
 	}
 }
 

@@ -128,7 +128,9 @@ func TestTwoServersShareTheirLimitsAndRedisHoldsNoPersonalData(t *testing.T) {
 func TestNobodyBeginsAnewWhenRedisGoesAway(t *testing.T) {
 	t.Parallel()
 	redis := miniredis.RunT(t)
-	w := newWorld(t, limits(func(*apphttp.Limits) {}), func(c *apphttp.Config) { c.Counts = together(t, redis, io.Discard) })
+	w := newWorld(t, limits(func(*apphttp.Limits) {}), func(c *apphttp.Config) {
+		c.Counts = together(t, redis, io.Discard)
+	})
 	for range 5 {
 		w.send("POST", "/api/v1/auth/login", signInWith("thandi@example.org", "x")).want(401)
 	}

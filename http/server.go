@@ -155,7 +155,8 @@ func New(config Config) (http.Handler, error) {
 		return nil, fmt.Errorf("http: %w", err)
 	}
 	s := &server{
-		config: config, gates: newGates(config.Limits, config.RateLimit, config.Now, config.Counts), routes: map[string]*route{},
+		config: config, routes: map[string]*route{},
+		gates:   newGates(config.Limits, config.RateLimit, config.Now, config.Counts),
 		exports: make(chan struct{}, exportsAtOnce), counts: make(chan struct{}, countsAtOnce),
 		waiting: make(chan struct{}, maxWaiting), router: chi.NewRouter(),
 	}

@@ -84,7 +84,8 @@ func (s *site) redis(t *testing.T, address string) *running {
 	t.Helper()
 	_, port, err := net.SplitHostPort(address)
 	must(t, err)
-	rules := regexp.MustCompile(`(?m)^    (user trust on .*|maxmemory.*)$`).FindAllString(read(t, "docs/operator.md"), -1)
+	rules := regexp.MustCompile(`(?m)^    (user trust on .*|maxmemory.*)$`).
+		FindAllString(read(t, "docs/operator.md"), -1)
 	conf := s.file("redis.conf", strings.ReplaceAll(strings.Join(rules, "\n"), "PASSWORD", "hunter2")+
 		"\nuser default off\nsave \"\"\nbind 127.0.0.1\nport "+port+"\n")
 

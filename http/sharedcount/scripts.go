@@ -37,6 +37,8 @@ end
 
 // takeScript returns 0 if the request was counted, else the milliseconds until the oldest
 // of those that fill the limit is over. A refused request is not counted.
+//
+//nolint:gochecknoglobals // made once, never written
 var takeScript = sync.OnceValue(func() *redis.Script {
 	return redis.NewScript(begin + `
 if n >= limit then
@@ -47,6 +49,8 @@ return 0`)
 })
 
 // overScript returns by how many the limit is exceeded. ARGV[3] is how many are kept.
+//
+//nolint:gochecknoglobals // made once, never written
 var overScript = sync.OnceValue(func() *redis.Script {
 	return redis.NewScript(begin + `
 local most = tonumber(ARGV[3])

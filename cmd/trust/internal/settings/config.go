@@ -151,8 +151,8 @@ func (c *Config) readSecrets(s Settings) error {
 		Identity: s.Get("MASTER_KEY_AGE_IDENTITY_FILE"),
 	}
 	if _, from := s.find("MASTER_KEY"); c.MasterKey != "" && c.Wrapped.File != "" {
-		return exit.WrongUsage("MASTER_KEY and MASTER_KEY_WRAPPED_FILE are both set, the first in %s; unset one of them",
-			from)
+		return exit.WrongUsage(
+			"MASTER_KEY and MASTER_KEY_WRAPPED_FILE are both set, the first in %s; unset one of them", from)
 	}
 	if c.SecretKey != "" && c.SecretKey == c.NewMasterKey {
 		return exit.WrongUsage(

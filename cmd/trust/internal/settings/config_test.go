@@ -187,7 +187,9 @@ func TestBadConfigurationsAreRefused(t *testing.T) {
 		"redis at a port of words": {
 			good(), "REDIS_URL=redis://:hunter2@cache:port", "REDIS_URL is not of the form",
 		},
-		"a database of redis by name": {good(), "REDIS_URL=rediss://:hunter2@cache/limits", "REDIS_URL is not of the form"},
+		"a database of redis by name": {
+			good(), "REDIS_URL=rediss://:hunter2@cache/limits", "REDIS_URL is not of the form",
+		},
 		"redis that checks nothing": {
 			good(), "REDIS_URL=rediss://:hunter2@cache?skip_verify=true", "REDIS_URL has parameters",
 		},

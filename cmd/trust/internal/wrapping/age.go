@@ -37,8 +37,8 @@ func WrapAge(name, key string, recipients []string) (Wrapping, error) {
 // identity, which may quote it.
 func unwrapAge(w Wrapping, path string) (string, error) {
 	if path == "" {
-		return "", exit.WrongUsage("MASTER_KEY_AGE_IDENTITY_FILE is not set; the wrapping %s needs the identity of one "+
-			"of its age recipients", w.Name)
+		return "", exit.WrongUsage("MASTER_KEY_AGE_IDENTITY_FILE is not set; the wrapping %s needs the identity of "+
+			"one of its age recipients", w.Name)
 	}
 	text, err := owned.Read(path, owned.Secret)
 	if err != nil {
