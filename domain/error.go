@@ -127,6 +127,8 @@ func Refusals() map[Code]Refusal { return refusals() }
 
 // A new code needs nothing but its line here: its status and its place in the API's
 // document follow from it.
+//
+//nolint:gochecknoglobals // made once, never written
 var refusals = sync.OnceValue(func() map[Code]Refusal {
 	return map[Code]Refusal{
 		// The caller, and what it asks for.

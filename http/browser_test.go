@@ -179,18 +179,6 @@ func fieldsOf(form string) url.Values {
 	return fields
 }
 
-// formWith returns the form on the page that has a field with this name.
-func (b *browser) formWith(name string) url.Values {
-	b.w.t.Helper()
-	for _, form := range formTags.FindAllString(b.page.raw, -1) {
-		if fields := fieldsOf(form); fields.Has(name) {
-			return fields
-		}
-	}
-	b.w.t.Fatalf("%s has no form with %s", b.path, name)
-	return nil
-}
-
 // words returns what a reader sees of the page.
 func (b *browser) words() string {
 	text := allTags.ReplaceAllString(b.page.raw, " ")

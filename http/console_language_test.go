@@ -34,7 +34,8 @@ func TestAFormThatCameBackIsKeptInAnotherLanguage(t *testing.T) {
 	if n := w.changes() - before; n != 0 {
 		t.Errorf("a change of the language made %d events", n)
 	}
-	if got := b.form(form); got.Get("external_id") != "04-125" || got.Get("form_key") == "" || got.Get("form_key") == key {
+	got := b.form(form)
+	if got.Get("external_id") != "04-125" || got.Get("form_key") == "" || got.Get("form_key") == key {
 		t.Errorf("the form is now %v", got)
 	}
 

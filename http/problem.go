@@ -36,6 +36,7 @@ type refusal struct {
 	example string
 }
 
+//nolint:gochecknoglobals // made once, never written
 var edgeRefusals = sync.OnceValue(func() map[domain.Code]refusal {
 	return map[domain.Code]refusal{
 		codeMalformed: {

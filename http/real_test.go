@@ -64,7 +64,8 @@ func newRealWorld(t *testing.T, settings ...func(*pgxpool.Config)) (*world, *pgx
 	reader, err := eventstore.NewReader(t.Context(), pool, []byte(masterKey))
 	must(t, err)
 	w.api, err = apphttp.New(apphttp.Config{
-		Commands: w.handler, Queries: slowly{projections.NewQueries(pool, nil)}, Reports: reports.New(pool, nil, reader),
+		Commands: w.handler, Queries: slowly{projections.NewQueries(pool, nil)},
+		Reports: reports.New(pool, nil, reader),
 		Version: "0.1.0", Metrics: prometheus.NewRegistry(),
 		Tokens: apphttp.Tokens{Secret: []byte(secret), Issuer: "trust", Audience: "trust", Access: time.Hour},
 		Ready:  func(context.Context) apphttp.ReadyState { return apphttp.ReadyState{} },

@@ -19,8 +19,7 @@ import (
 // hook is what a webhook is known to have got, kept in the plainest way.
 type hook struct {
 	id     domain.WebhookID
-	from   int64 // it was registered here
-	paused bool
+	from   int64                   // it was registered here
 	at     map[uuid.UUID]time.Time // by event
 	answer int
 }
