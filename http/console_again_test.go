@@ -107,7 +107,8 @@ func TestAFormThatCameAtABadTimeCanBeSentAgain(t *testing.T) {
 	}
 	b.speak("zu").want(429)
 	b.says("Izicelo ziningi kakhulu")
-	if again := b.form(form); again.Get("full_name") != somethingTyped || again.Get("form_key") != fields.Get("form_key") {
+	again := b.form(form)
+	if again.Get("full_name") != somethingTyped || again.Get("form_key") != fields.Get("form_key") {
 		t.Errorf("in another language, the form was kept as %v", again)
 	}
 	b.get("/console/account").want(429)
@@ -223,8 +224,9 @@ func TestOnlyTheNewestOfManyDecisionsAreOnTheOwnPage(t *testing.T) {
 	b.get("/me").want(200)
 	b.says("An account on this platform", "Earlier decisions", "All of them, in everything held about you")
 	b.hides("And 95 more")
-	oldest := p.send("GET", "/api/v1/consents?limit=100", "").want(200)
-	rest := p.send("GET", "/api/v1/consents?limit=100&after="+url.QueryEscape(oldest.text("next")), "").want(200).items()
+	const all = "/api/v1/consents?limit=100"
+	next100 := url.QueryEscape(p.send("GET", all, "").want(200).text("next"))
+	rest := p.send("GET", all+"&after="+next100, "").want(200).items()
 	b.get("/me/consents/" + rest[len(rest)-2]["id"].(string) + "/withdraw").want(200)
 	b.says("This is not in force")
 }

@@ -117,6 +117,7 @@ func (s *server) rescue(w http.ResponseWriter, r *http.Request) {
 	if seen, ok := w.(middleware.WrapResponseWriter); ok && seen.Status() != 0 {
 		cut(w) // nobody may take half an answer for a whole one
 	}
+	//nolint:contextcheck // the request that it serves has the context
 	if isPagePath(r.URL.Path) && s.console.Broken(w, r) {
 		return
 	}

@@ -162,5 +162,6 @@ func (v *Visit) send(status int, media string, plain, packed []byte) {
 		plain = packed
 	}
 	v.w.WriteHeader(status)
+	//nolint:gosec // templates have escaped it
 	_, _ = v.w.Write(plain) // a browser that has gone away needs no answer
 }

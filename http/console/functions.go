@@ -151,6 +151,8 @@ func (w words) date(at time.Time) string {
 }
 
 // southAfrica has had no summer time since 1944. It is looked up once: that reads a file.
+//
+//nolint:gochecknoglobals // read once, never written
 var southAfrica = sync.OnceValue(func() *time.Location {
 	zone, err := time.LoadLocation("Africa/Johannesburg")
 	if err != nil {
