@@ -234,7 +234,8 @@ func TestTheOwnPagesAreForEveryRoleInEveryLanguage(t *testing.T) {
 		for _, lang := range []string{"en", "zu", "af"} {
 			for _, path := range []string{
 				"/me", "/me/reads", "/me/data", "/me/requests", "/me/erase", "/console/account",
-				"/console/account/password", "/console/account/second-factor", "/console/register", "/console/forgot", "/console/redeem",
+				"/console/account/password", "/console/account/second-factor", "/console/register", "/console/forgot",
+				"/console/redeem",
 			} {
 				a := b.get(path + "?lang=" + lang)
 				if a.status != 200 || !strings.Contains(a.raw, `<html lang="`+lang+`"`) ||

@@ -44,7 +44,8 @@ func TestHowLongWithdrawalsTakeIsShown(t *testing.T) {
 		b.get("/console/overview?lang=" + lang).want(200)
 	}
 	b.says("Withdrawals on their way",
-		"alerts.example.org webhook, paused 0.09 s 1.6 min 3 Overdue: 2 1 March 2026, 12:30", "warehouse reads the stream – – 0 –")
+		"alerts.example.org webhook, paused 0.09 s 1.6 min 3 Overdue: 2 1 March 2026, 12:30",
+		"warehouse reads the stream – – 0 –")
 
 	w.recipients = nil
 	b.get("/console/overview").want(200)

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -99,7 +100,7 @@ func (o *ownServer) says(sql string) (text string) {
 	defer func() { _ = conn.Close(context.WithoutCancel(o.t.Context())) }()
 
 	err = conn.QueryRow(o.t.Context(), sql).Scan(&text)
-	if err != nil && err != pgx.ErrNoRows {
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		o.t.Fatalf("%s: %v", sql, err)
 	}
 	return text

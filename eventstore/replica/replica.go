@@ -110,7 +110,7 @@ func (r *Replica) onStandby(ctx context.Context, query func(*pgxpool.Conn) error
 
 	// A server that hangs would keep the query for as long as its client waits.
 	socket := conn.Conn().PgConn().Conn()
-	stop := context.AfterFunc(r.answering(), func() {
+	stop := context.AfterFunc(r.answering(), func() { //nolint:contextcheck // it ends when the standby fails
 		_ = socket.SetDeadline(time.Unix(1, 0)) // fails if it is closed
 	})
 	defer stop()

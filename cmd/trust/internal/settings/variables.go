@@ -28,8 +28,8 @@ func variables() []variable {
 		},
 		{
 			name: "DATABASE_URL_READ",
-			meaning: "a standby of the database, to read lists, audit, history, replay and exports from, a login as in " +
-				"DATABASE_URL_API; unset: they are read there",
+			meaning: "a standby of the database, to read lists, audit, history, replay and exports from, a login " +
+				"as in DATABASE_URL_API; unset: they are read there",
 		},
 		{
 			name: "SECRET_KEY", secret: true,
