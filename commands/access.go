@@ -43,10 +43,13 @@ func (h *Handler) RecordRead(ctx context.Context, call Call, c RecordRead) (Answ
 	return h.recordReads(ctx, call, id, c)
 }
 
-// RecordReads is RecordRead for all the reads of one answer, none of them hourly: each is
-// an event of its own, and all are in the log or none. Call it after the last of them.
-func (h *Handler) RecordReads(ctx context.Context, call Call, reads ...RecordRead) (Answer[struct{}], error) {
-	return h.recordReads(ctx, call, uuid.Nil, reads...)
+// RecordReads asks to record all the reads of one answer, none of them hourly.
+type RecordReads struct{ Reads []RecordRead }
+
+// RecordReads is RecordRead for several reads: each is an event of its own, and all are
+// in the log or none. Call it after the last of them.
+func (h *Handler) RecordReads(ctx context.Context, call Call, c RecordReads) (Answer[struct{}], error) {
+	return h.recordReads(ctx, call, uuid.Nil, c.Reads...)
 }
 
 func (h *Handler) recordReads(

@@ -76,7 +76,7 @@ func (l *looks) record(ctx context.Context, handler *commands.Handler) error {
 		return nil
 	}
 
-	_, err := handler.RecordReads(ctx, l.by, reads...)
+	_, err := handler.RecordReads(ctx, l.by, commands.RecordReads{Reads: reads})
 	return err
 }
 
