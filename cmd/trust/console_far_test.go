@@ -254,6 +254,7 @@ func noPages() []string {
 	return []string{
 		"/console/assets/{asset}",    // files that pages are made of
 		"/me/data.json",              // a file to keep
+		"/me/data.html",              // likewise
 		"/console/consents/download", // likewise
 		"/console/consents/{id}/proof",
 		"/me/consents/{id}/proof",
