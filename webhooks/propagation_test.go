@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -68,7 +69,10 @@ func TestTheFiguresOfWebhooksAreThoseOfCountingOneByOne(t *testing.T) {
 	var recipients []*recipient
 	for range 2 {
 		r, h := newRecipient(t), &hook{at: map[uuid.UUID]time.Time{}, answer: 204}
+		var answering sync.Mutex // deliveries about different people arrive at once
 		r.answers(func(got received) int {
+			answering.Lock()
+			defer answering.Unlock()
 			if h.answer == 204 && got.event.Type == propagation.Withdrawal {
 				h.at[got.event.ID] = w.clock().UTC().Truncate(time.Microsecond)
 			}
