@@ -179,6 +179,7 @@ func TestAForgedDecisionIsNotProven(t *testing.T) {
 	w := newSealedWorld(t, time.Millisecond)
 	p, officer := w.citizen("thandi@example.org"), w.staff(domain.Manager, "KZN225")
 	w.sign()
+	p.send("GET", "/api/v1/consents", "", "Min-Event-Position", w.head()).want(200)
 	consent := p.newestConsent("platform_registration")
 	path, subject := "/api/v1/consents/"+consent+"/proof", uuid.MustParse(p.id)
 	w.proves(p, path)

@@ -59,10 +59,17 @@ func TestTheReceiverOfTheDocumentReceives(t *testing.T) {
 	}}
 
 	// The first answer to each event is lost on the way.
+	var losing sync.Mutex // events come over several connections
 	lost := map[string]bool{}
+	loses := func(id string) bool {
+		losing.Lock()
+		defer losing.Unlock()
+		first := !lost[id]
+		lost[id] = true
+		return first
+	}
 	server := httptest.NewServer(http.HandlerFunc(func(answer http.ResponseWriter, q *http.Request) {
-		if id := q.Header.Get("webhook-id"); !lost[id] {
-			lost[id] = true
+		if loses(q.Header.Get("webhook-id")) {
 			r.ServeHTTP(httptest.NewRecorder(), q)
 			answer.WriteHeader(http.StatusBadGateway)
 			return
